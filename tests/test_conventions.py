@@ -26,7 +26,7 @@ BY_IDENTITY = {
     *("sim.network.projection.Projection", "sim.network.sparse.SparseMatrix", "sim.lib.contents.Contents"),
     *("sim.network.reference.ReferenceResult", "sim.host.messages.Messages"),
 }
-"""Those that hold arrays, which have no one truth when they are compared, or functions."""
+"""Classes compared by identity: they hold arrays, whose comparison has no single truth value, or functions."""
 OWN_INIT = {"sim.fabric.fabric.FabricConfig"}
 
 
@@ -72,7 +72,7 @@ def test_a_field_that_is_set_is_found(found):
 
 
 def resets(text):
-    """What is given as ``reset_less``, in the order of the text."""
+    """The values given as ``reset_less``, in the order of the text."""
     return [
         ast.unparse(keyword.value)
         for node in ast.walk(ast.parse(text))
@@ -85,7 +85,8 @@ def resets(text):
 def test_registers_that_need_no_reset_have_none():
     """A data register with a reset behaves the same, but costs logic, and keeps a block RAM from absorbing it.
 
-    So no simulation finds that it has one again: False is the default, and stands nowhere."""
+    Simulation therefore cannot detect such a reset: False is the default, and is never written.
+    """
     found = [value for path in sorted((ROOT / "hdl").rglob("*.py")) for value in resets(path.read_text())]
     assert len(found) > 30
     assert set(found) == {"True"}
@@ -93,7 +94,7 @@ def test_registers_that_need_no_reset_have_none():
 
 
 def test_numbers_of_the_interface_are_as_kept():
-    """A new number is a change for users: it is written to the file on purpose, and is an entry of the change log."""
+    """A new number is a change for users: it is written to the file deliberately, with an entry in the changelog."""
     kept = json.loads(defaults.KEPT.read_text())
     found = defaults.found()
     assert sum(len(values) for values in found.values()) > 300

@@ -12,7 +12,7 @@ PORTIONS = ("sim", "hdl", "boards", "sw")
 
 
 def modules(portion):
-    """The source files of a portion, as paths from the root; those of packages themselves only have a docstring."""
+    """The source files of a portion, as paths from the root; those of packages themselves contain only a docstring."""
     paths = (path.relative_to(ROOT) for path in (ROOT / portion / "spikeloom").rglob("*.py"))
     return sorted(path for path in paths if path.name != "__init__.py")
 
@@ -30,16 +30,16 @@ def place_of(path):
 
 
 def order_of(text, portion):
-    """From CONTRIBUTING.md: the rank of each package of a portion, the lowest 0."""
+    """The rank of each package of a portion, from CONTRIBUTING.md; the lowest is 0."""
     (line,) = (line for line in text.splitlines() if line.startswith(f"{portion}:"))
     layers = line.split(":", 1)[1].split("<")
     return {name.strip(): rank for rank, layer in enumerate(layers) for name in layer.split(",")}
 
 
 def imports(tree, *, at_once=False) -> Iterator[tuple[str, str]]:
-    """Of what is imported from the project: the module, and the name of it.
+    """The imports from the project, each as module and name.
 
-    With ``at_once`` only what is imported when the module is: not inside functions, and not for type checkers.
+    With ``at_once``, only imports that run with the module: not inside functions, and not for type checkers.
     """
     for node in ast.iter_child_nodes(tree):
         if at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -58,7 +58,7 @@ def imports(tree, *, at_once=False) -> Iterator[tuple[str, str]]:
 
 
 def upward(source, place, order, prefix):
-    """The imports of ``source``, of the package ``place``, that do not point downwards in the portion of ``prefix``."""
+    """The imports of ``source``, in the package ``place``, that do not point downwards in the portion of ``prefix``."""
     wrong = []
     for module, name in imports(ast.parse(source)):
         if not f"{module}.".startswith(prefix):
@@ -95,7 +95,7 @@ def test_a_planted_import_upwards_is_found():
 
 
 def graph_of(sources):
-    """What each module imports when it is imported, of the modules in ``sources``, the text by name."""
+    """The modules that each module imports at import time; ``sources`` maps names of modules to their text."""
     return {
         module: {
             found
@@ -118,7 +118,7 @@ def test_no_import_goes_in_a_circle():
 
 
 def foreign_private_names(source):
-    """Where a module uses the private name of something that another module defines."""
+    """Uses of a private name of something that another module defines."""
     tree = ast.parse(source)
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     own |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
@@ -142,7 +142,7 @@ def test_private_names_stay_in_their_module():
 
 
 def test_of(path):
-    """Where the test of a module is: ``sim/spikeloom/sim/host/link.py`` in ``tests/sim/host/test_link.py``."""
+    """The path of the test of a module: ``sim/spikeloom/sim/host/link.py`` in ``tests/sim/host/test_link.py``."""
     *packages, file = place_of(path)
     return Path("tests", path.parts[0], *packages, f"test_{file.removesuffix('.py').strip('_')}.py")
 

@@ -15,7 +15,7 @@ def test_recorded_times_are_of_files_that_exist():
 
 
 def test_recorded_times_are_of_tests_that_exist():
-    """A test that has been renamed, or moved to another file, would count as quick whatever it takes."""
+    """A test that has been renamed, or moved to another file, would count as quick however long it takes."""
     seconds = json.loads((HERE / "durations.json").read_text())
     files = {name.split("::")[0]: (HERE.parent / name.split("::")[0]).read_text() for name in seconds}
     gone = [name for name in seconds if f"def {name.split('::')[-1].split('[')[0]}(" not in files[name.split("::")[0]]]

@@ -11,13 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PORTIONS = ("hdl", "sim", "sw", "boards")
-# What a machine with a board needs: these modules run with NumPy and pyserial only, the latter when a port is opened.
+# Modules for a machine with a board: they run with NumPy and pyserial only, the latter when a port is opened.
 DRIVER_MODULES = ("host.driver", "host.endpoint", "host.transport", "datasets.encoders")
-# The harness is hardware, in Amaranth; what cocotb imports inside the simulator may import cocotb.
+# The harness is Amaranth hardware; modules that cocotb imports inside the simulator may import cocotb.
 SIMULATOR_MODULES = ("spikeloom.simulators.harness", "spikeloom.simulators.simulated_board")
-# They are layers for PyTorch, of the extra `train`.
+# Layers for PyTorch, of the extra `train`.
 TRAINING_MODULES = ("spikeloom.train.fire", "spikeloom.train.layers", "spikeloom.train.network")
-# The packages of `sw`, which stand directly under `spikeloom`.
+# The packages of `sw`, directly below `spikeloom`.
 SOFTWARE = (
     "api",
     "benchmarks",
@@ -34,7 +34,7 @@ SOFTWARE = (
     "simulators",
     "train",
 )
-# Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
+# Packages that `pip install spikeloom` brings and that may be imported immediately; typer and rich bring others.
 BASE = {"numpy", "serial", "nir", "h5py", "typer", "rich", "click", "shellingham", "markdown_it", "mdurl", "pygments"}
 BASE |= {"annotated_doc", "typing_extensions", "_distutils_hack"}
 PACKAGES = {"hdl": ("hdl",), "sim": ("sim",), "sw": SOFTWARE, "boards": ("boards",)}
@@ -70,7 +70,7 @@ def modules_of(portion):
 
 
 def import_with_only(modules, allowed, *names):
-    """Import each of the modules, and ``names`` of it, with no other packages than those that are ``allowed``."""
+    """Import each of the modules, and ``names`` from it, with no other packages than those that are ``allowed``."""
     assert modules
     allowed = {"spikeloom", *allowed}
     script = ONLY.format(modules=modules, allowed=allowed, names=names)
@@ -121,7 +121,7 @@ def test_the_public_face_needs_the_base_install_only():
     face = ["spikeloom.api"]
     import_with_only(face, set())
     import_with_only(face, {"numpy"}, "Board", "Endpoint", "FabricConfig", "read_fabric")
-    hardware = {"TileSignature", "register_tile"}  # they are what Amaranth is needed for
+    hardware = {"TileSignature", "register_tile"}  # Amaranth is needed for these
     import_with_only(face, BASE, *sorted(set(importlib.import_module("spikeloom.api").__all__) - hardware))
 
 
@@ -146,7 +146,7 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_is_for_any_python_on_this_platform(wheel, tmp_path):
-    """With the compiled inner loops, or pure on request."""
+    """With the compiled inner loops, or pure Python on request."""
     assert "-py3-none-linux_" in wheel.name
     library = "spikeloom/sim/host/libsamples.so"
     assert library in zipfile.ZipFile(wheel).namelist()
@@ -176,7 +176,7 @@ def test_wheel_works_where_the_sources_are_not(wheel, tmp_path):
     python = venv / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(python)]
     subprocess.run([*pip, "install", "--no-index", "--no-deps", str(wheel)], check=True)
-    # The dependencies as they are here, but not the sources: a .pth file inside a folder named in one is not read.
+    # The present dependencies, but not the sources: a .pth file inside a folder named in another one is not read.
     (site,) = (venv / "lib").glob("python*/site-packages")
     dependencies = Path(pytest.__file__).parent.parent
     (site / "dependencies.pth").write_text(f"{dependencies}\n")

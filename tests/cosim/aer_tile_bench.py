@@ -27,7 +27,8 @@ def is_last(step):
 
 
 class Bench:
-    """The tile's packets and registers; ``taken`` are those it sends, as (kind, parity, last, axon, destinations)."""
+    """The tile's packets and registers; ``taken`` are the packets that it sends, as (kind, parity, last, axon,
+    destinations)."""
 
     def __init__(self, dut, seed, *, tile, idle=0.2, stall=0.2):
         self.dut, self.rng, self.idle, self.stall = dut, random.Random(seed), idle, stall
@@ -93,7 +94,7 @@ class Bench:
                 offered, waited = True, 0
             dut.i__valid.value = int(offered)
             dut.o__ready.value = ready = int(rng.random() >= self.stall)
-            await Timer(1, "ns")  # what is ready may depend on it
+            await Timer(1, "ns")  # ready signals may depend on it
             waited += 1
             if offered and int(dut.i__ready.value):
                 offered = False
@@ -116,7 +117,7 @@ class Bench:
 
 
 async def pause(rng, most_ps):
-    """Any time, not whole cycles; often short."""
+    """A random time that is not a whole number of cycles, often short."""
     await Timer(1 + round(most_ps * rng.random() ** 3), "ps")
 
 
@@ -126,7 +127,7 @@ async def level(pin, high):
 
 
 class Changes:
-    """Counts the changes of a wire: two an event, or something glitched."""
+    """Counts the changes of a wire: two per event, unless it glitches."""
 
     def __init__(self, pin):
         self.count = 0
@@ -168,7 +169,7 @@ class Sender:
 
 
 async def input_steps(bench, steps, *, gap):
-    """The host, which sends TICKs, and the sinks, which acknowledge; both as far as the rules let them."""
+    """The host, which sends TICKs, and the sinks, which acknowledge; both as early as the rules allow."""
     rng = bench.rng
     acknowledged = 0  # TICKs of the tile that its sinks have acknowledged
     for step in range(steps):
@@ -186,7 +187,7 @@ async def input_steps(bench, steps, *, gap):
 
 
 def steps_of(packets):
-    """The axons of each step, once everything about the packets is as it must be."""
+    """The axons of each step, once all packets are as expected."""
     found, step = [[]], 0
     for kind, parity, last, axon, to in packets:
         assert parity == step & 1, "a packet must have the parity of its step"
@@ -233,7 +234,7 @@ async def every_event_is_in_one_step(dut, most_ps: int, gap: int) -> None:
 
 
 async def bursts(dut, tile="input"):
-    """Bursts with pauses around each TICK; some are longer than the queue, and the rest of it is in the next step."""
+    """Bursts with pauses around each TICK; some exceed the queue, and their rest is in the next step."""
     bench = await begin_input(dut, 5, tile=tile)
     rng, chip = bench.rng, Sender(bench, 20_000)
     of_axon = {axon: address for address, axon in bench.table.items()}
@@ -301,7 +302,7 @@ async def a_request_that_stays_is_told(dut) -> None:
 
 
 class Receiver:
-    """A chip that receives addresses, active low, and watches that each holds still and was there in time."""
+    """A chip that receives addresses, active low, and checks that each is stable and was there in time."""
 
     def __init__(self, bench, most_ps, *, dead=False):
         self.bench, self.most_ps, self.received, self.dead = bench, most_ps, [], dead
@@ -337,13 +338,13 @@ class Receiver:
 
 
 class Sources:
-    """Two tiles that send spikes, each as far ahead of the other as the rules let it, and the host, a sink."""
+    """Two tiles that send spikes, each as far ahead of the other as the rules allow, and the host, a sink."""
 
     def __init__(self, bench, steps):
         rng = bench.rng
         self.bench, self.steps = bench, steps
         axons = [rng.sample(range(1 << 7), rng.choice((0, 3, 8))) for _ in range(steps)]
-        self.axons = [[step[::2], step[1::2]] for step in axons]  # of each step, those of each source
+        self.axons = [[step[::2], step[1::2]] for step in axons]  # for each step, the packets of each source
         self.expected = [[bench.table[axon] for axon in step if axon in bench.table] for step in axons]
         for source in range(2):
             cocotb.start_soon(self.send(source))

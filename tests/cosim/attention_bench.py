@@ -16,7 +16,7 @@ PARAMETERS = AttentionParameters(**json.loads(os.environ["SHAPE"]))
 
 
 async def offer(unit, name: str, words: list[int], idle: float, rng: random.Random) -> None:
-    """Each word until it is taken, with a pause before some."""
+    """Offer each word until it is taken, with a pause before some."""
     valid, payload, ready = (getattr(unit, f"{name}__{part}") for part in ("valid", "payload", "ready"))
     for word in words:
         while rng.random() < idle:
@@ -32,7 +32,7 @@ async def offer(unit, name: str, words: list[int], idle: float, rng: random.Rand
 
 
 async def take(unit, count: int, stall: float, rng: random.Random) -> list[int]:
-    """So many words of A."""
+    """Take the given number of words of A."""
     words: list[int] = []
     while len(words) < count:
         unit.o__ready.value = rng.random() >= stall
@@ -47,7 +47,7 @@ async def take(unit, count: int, stall: float, rng: random.Random) -> list[int]:
 @cocotb.test()
 @cocotb.parametrize(causal=[False, True], pauses=[(0.0, 0.0), (0.4, 0.2), (0.1, 0.7)])
 async def test_every_sample(unit, causal: bool, pauses: tuple[float, float]) -> None:
-    """Two samples of three steps: all words equal, and none after them."""
+    """Two samples of three steps: all words are equal, and none follow."""
     seed = int(causal) * 10 + int(10 * pauses[0])
     rng = np.random.default_rng(seed)
     q, k, v = random_attention(rng, PARAMETERS, 6)

@@ -15,13 +15,13 @@ BUILD = HERE.parents[1] / "build" / "cosim"
 
 @pytest.fixture
 def verilog() -> Callable[[Elaboratable, str], Path]:
-    """Writes a design as the module of the name given, and returns the file."""
+    """Write a design as the module of the given name, and return the file."""
     return lambda design, name: write_verilog(design, name, BUILD)
 
 
 @pytest.fixture
 def run_bench(tmp_path) -> Callable[..., SimulationResult]:
-    """Runs the cocotb tests of a module of this folder on the module ``toplevel`` of a Verilog file."""
+    """Run the cocotb tests of a module of this folder on the module ``toplevel`` of a Verilog file."""
 
     def run(source: Path, toplevel: str, bench: str, tests: int, **options) -> SimulationResult:
         result = run_cocotb(
@@ -31,7 +31,7 @@ def run_bench(tmp_path) -> Callable[..., SimulationResult]:
             build_dir=BUILD,
             run_dir=tmp_path / "run",
             python_path=[HERE.parent, HERE],
-            # What no reset clears begins as random bits, as block RAM of the program before would.
+            # Everything that no reset clears begins with random bits, as block RAM does after an earlier program.
             random_start=True,
             timeout_seconds=120,
             **options,

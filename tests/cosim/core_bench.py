@@ -38,33 +38,33 @@ LONG = "LONG_FORM" in os.environ
 
 @dataclass
 class Run:
-    """What the core did. Steps count through all samples."""
+    """The behaviour of the core. Steps count through all samples."""
 
     values: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value of a spike
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
-    begun: int = 0  #: TICKs that came out
-    finished: int = 0  #: ACKs that came out
-    taken: Counter[PacketKind] = field(default_factory=Counter)  #: packets that the core took
+    begun: int = 0  #: TICKs that the core sent
+    finished: int = 0  #: ACKs that the core sent
+    taken: Counter[PacketKind] = field(default_factory=Counter)  #: packets that the core accepted
     at_limit: int = 0  #: packets of the last step that elastic time allows
     stalled: int = 0  #: cycles in which a packet was offered and not taken by the bench
     refused: int = 0  #: cycles in which a packet was offered and not taken by the core
-    taken_while_stuck: int = 0  #: packets that the core took while its own was not taken
-    registers: dict[str, int] = field(default_factory=dict)  #: read when all was over
+    taken_while_stuck: int = 0  #: packets that the core accepted while its own was not taken
+    registers: dict[str, int] = field(default_factory=dict)  #: read after the end of the run
 
 
 class CoreBench:
-    """Drives a core. Whatever is driven changes at the falling edge, what the core does with it is seen after that."""
+    """Drives a core. Inputs change at the falling edge, and the response of the core is read after that."""
 
     def __init__(self, core) -> None:
         self.core = core
-        # To find a port by its name takes as long as to read it.
+        # Finding a port by its name takes as long as reading it.
         self.i_payload, self.i_valid, self.i_ready = core.i__payload, core.i__valid, core.i__ready
         self.o_payload, self.o_valid, self.o_ready = core.o__payload, core.o__valid, core.o__ready
         self.falling = FallingEdge(core.clk)
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing is offered in either direction."""
+        """Offer nothing in either direction."""
         self.i_valid.value = 0
         self.o_ready.value = 0
         self.offered: PacketKind | None = None
@@ -87,7 +87,7 @@ class CoreBench:
         return bench
 
     async def write(self, memory: int, plane: int, first: int, data: bytes) -> None:
-        """Bytes through the configuration port, one a cycle."""
+        """Write bytes through the configuration port, one per cycle."""
         core = self.core
         core.configuration__memory.value = memory
         core.configuration__plane.value = plane
@@ -123,7 +123,7 @@ class CoreBench:
             await self.write_register(name, value)
 
     async def clear(self) -> None:
-        """As a host does it between runs: bit 0 of `control`, with nothing on the way."""
+        """As a host does between runs: bit 0 of `control`, with no packet in transit."""
         self._forget()
         await self.write_register("control", 1)
         await ClockCycles(self.core.clk, 2)
@@ -137,7 +137,8 @@ class CoreBench:
         getattr(self.core, signal).value = 0
 
     async def cycle(self, run: Run) -> tuple[bool, int | None]:
-        """A clock cycle: whether the core took the packet offered to it, and the packet it gave."""
+        """Run one clock cycle; return whether the core accepted the packet offered to it, and the packet that it
+        sent."""
         await ReadOnly()
         offered = self.offered is not None
         taken = offered and bool(self.i_ready.value)
@@ -162,10 +163,10 @@ class CoreBench:
         deaf_for: int = 0,
         stop_after: int = 1 << 30,
     ) -> Run:
-        """Stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
+        """Stream ``spikes`` ``(T, B, inputs)``, with the given probabilities of input pauses and output stalls.
 
-        Some ACKs are given late. For ``deaf_for`` cycles no output is taken. After ``stop_after`` cycles the run is
-        left as it is.
+        Some ACKs are late. For ``deaf_for`` cycles, no output is taken. After ``stop_after`` cycles, the run is left as
+        it is.
         """
         steps, batch, _ = spikes.shape
         total = steps * batch
@@ -178,7 +179,7 @@ class CoreBench:
                 queue.append((step, PacketKind.SPIKE, spike))
             tick = self._pack(PacketKind.TICK, parity=step & 1, last=int(t == steps - 1))
             queue.append((step, PacketKind.TICK, tick))
-        answers: deque[tuple[int, int]] = deque()  # (cycle from which on it is given, packet)
+        answers: deque[tuple[int, int]] = deque()  # (first cycle in which it may be sent, packet)
         cycle = 0
         while run.finished < total or answers or self.offered is not None:
             assert cycle < CYCLE_LIMIT, "the core must end its run, not hang"
@@ -207,7 +208,7 @@ class CoreBench:
                 run.taken[self.offered] += 1
                 self.offered = None
                 self.i_valid.value = 0
-        # Nothing may follow, and the counters are to be read while the core is idle.
+        # Nothing may follow, and the counters must be read while the core is idle.
         self.o_ready.value = self.ready = 1
         for _ in range(30):
             assert await self.cycle(run) == (False, None)
@@ -256,7 +257,7 @@ def _part(packet: int, name: str) -> int:
 
 
 def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndarray) -> ReferenceResult:
-    """Every spike of every population, every membrane read out, and the counters."""
+    """Compare every spike of every population, every membrane read out, and the counters."""
     reference = simulate(network, spikes)
     steps, batch, _ = spikes.shape
     fired = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
@@ -282,16 +283,16 @@ def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndar
 
 
 def assert_interesting(run: Run, network: QuantisedNetwork, reference: ReferenceResult) -> None:
-    """Neurons fire and do not fire, and both streams were made to wait."""
+    """Assert that some neurons fire and some do not, and that both streams were made to wait."""
     fired = sum(int(s.sum()) for s in reference.spikes.values())
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
     assert run.at_limit > 0
     assert run.stalled > 0
-    assert run.refused > 0 or HAS_MAPS  # (16 lanes add the few words of such an event at once)
+    assert run.refused > 0 or HAS_MAPS  # (16 lanes add the few words of such an event in one cycle)
 
 
 def random_program(rng: np.random.Generator, **options) -> tuple[QuantisedNetwork, Program]:
-    """A random network of which every spike can be seen; of maps, where the core has coordinates."""
+    """A random network of which every spike can be observed; a spatial one if the core has coordinates."""
     if HAS_MAPS:
         network = random_spatial_network(rng, PARAMETERS, extent=5, readout=options.get("readout", False))
     else:
@@ -301,11 +302,11 @@ def random_program(rng: np.random.Generator, **options) -> tuple[QuantisedNetwor
 
 
 async def networks_after_each_other(core) -> None:
-    """Each with a program of its own, smaller or larger than the one before, and only `control` between them."""
+    """Each network has its own program, smaller or larger than the one before, with only `control` between them."""
     bench = await CoreBench.begin(core)
     shapes = [(7, 5, 4), (3,), (9, 8), (1, 2, 3, 4), (4, 4, 4), (11, 2, 6)]
     pauses = [(0.3, 0.3), (0.0, 0.0), (0.0, 0.6), (0.8, 0.0), (0.1, 0.9)]
-    # Also in short there is every shape, which networks of maps do not follow, and every pair of pauses.
+    # The short form also has every shape, except that of spatial networks, and every pair of pauses.
     interesting, numbers = 0, range(0 if LONG else 10 if HAS_MAPS else 8, 15)
     for number in numbers:
         rng = rng_of(f"networks_after_each_other-{PARAMETERS.lanes}-{number}")
@@ -327,7 +328,7 @@ async def networks_after_each_other(core) -> None:
 
 
 async def membranes(core) -> None:
-    """An output population that does not spike sends its membranes, beside the spikes of the others."""
+    """An output population that does not spike sends its membranes, among the spikes of the others."""
     rng = rng_of(f"membranes-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     values: set[int] = set()
@@ -345,7 +346,7 @@ async def membranes(core) -> None:
 
 
 async def membranes_saturate(core) -> None:
-    """At both ends of the range, and come back from there."""
+    """At both ends of the range, from which they also return."""
     rng = rng_of(f"membranes_saturate-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     size, inputs = 6, 8
@@ -360,7 +361,7 @@ async def membranes_saturate(core) -> None:
         output="a",
     )
     program = place(network, FabricConfig(core=PARAMETERS))
-    # The first half of the inputs drives each neuron to one end, the other half back to the other end.
+    # The first half of the inputs drives each neuron to one end, the second half to the other.
     spikes = np.zeros((48, 1, inputs), bool)
     for t in range(len(spikes)):
         half = slice(0, 4) if t < 24 else slice(4, 8)
@@ -376,7 +377,7 @@ async def membranes_saturate(core) -> None:
 
 
 async def a_program_stays(core) -> None:
-    """Neither `control` nor ``reset`` nor ``rst`` clears a program, and each clears whatever a run had begun."""
+    """Neither `control` nor ``reset`` nor ``rst`` clears a program, and each clears everything that a run has begun."""
     rng = rng_of(f"a_program_stays-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     network, program = random_program(rng)
@@ -403,7 +404,7 @@ async def a_program_stays(core) -> None:
 
 
 async def still_without_sources(core) -> None:
-    """With `sources` 0, as after a new session, nothing comes out, whatever goes in."""
+    """With `sources` 0, as after a new session, nothing comes out, whatever the input."""
     rng = rng_of(f"still_without_sources-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     network, program = random_program(rng)
@@ -416,7 +417,7 @@ async def still_without_sources(core) -> None:
 
 
 async def input_is_consumed_while_the_output_waits(core) -> None:
-    """All input of the two steps that may be sent is taken while the output is stalled; nothing is lost by that."""
+    """All input of the two steps that may be sent is accepted while the output is stalled, and nothing is lost."""
     rng = rng_of(f"input_is_consumed_while_the_output_waits-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     network, program = random_program(rng)
@@ -436,7 +437,7 @@ async def input_is_consumed_while_the_output_waits(core) -> None:
     assert_interesting(run, network, reference)
 
 
-# The short ones first: a planted bug is found as soon as one of them fails.
+# The short scenarios come first: a planted bug is found as soon as one of them fails.
 SCENARIOS = [
     still_without_sources,
     membranes_saturate,
@@ -459,7 +460,7 @@ if PLANTED:
     @cocotb.test()
     @cocotb.parametrize(planted=range(1, len(PLANTED) + 1))
     async def planted_bug_is_found(core, planted: int) -> None:
-        """The scenarios, one after the other, until one finds the bug that is switched on in this Verilog."""
+        """Run the scenarios, one after the other, until one finds the bug that is enabled in this Verilog."""
         Clock(core.clk, 10, "ns").start()
         await FallingEdge(core.clk)
         core.planted.value = planted

@@ -50,7 +50,7 @@ def library():
 
 
 def run(rng, step_cycles):
-    """Everything about a random network on the fabric, all of it checked; returns what was interesting."""
+    """Run and check a random network on the fabric; return the interesting properties."""
     network = random_network(rng, SMALL, inputs=INPUTS, sizes=(14, 12, OUTPUTS))
     addresses, to_chip = (tuple(map(int, rng.permutation(1 << width)[:n])) for width, n in ((5, INPUTS), (6, OUTPUTS)))
     (give, take), every = FABRIC.tiles_of(AerTileParameters), [INPUT, *(p.name for p in network.populations)]
@@ -82,7 +82,7 @@ def run(rng, step_cycles):
         found = RunResult(**by_population(program, [collector.result()])).spikes
         left = [words[0] for words in simulator.kept(f"chip_{take}.counted")]
         received = simulator.kept(f"chip_{take}.words")[-1]
-        simulator.write_register("sources", 0, tile=give)  # or it would go on counting
+        simulator.write_register("sources", 0, tile=give)  # otherwise it would continue to count
         counters = {n: simulator.read_register(n, tile=give) for n in ("events", "repeated", "unknown", "status")}
         sent = simulator.read_register("events", tile=take)
 
@@ -91,17 +91,17 @@ def run(rng, step_cycles):
     for population, spikes in found.items():
         assert np.array_equal(spikes, reference.spikes[population]), population
 
-    # What the input tile sent is what the chip gave: all of it, in order, each line once a step.
+    # The packets of the input tile are the events of the chip: all of them, in order, each line once per step.
     lines = {address: line for line, address in enumerate(addresses)}
     taken = scripts[give][: counters["events"], ADDRESS].tolist()
     known = [lines[address] for address in taken if address in lines]
     in_time = recorded.transpose(1, 0, 2).reshape(STEPS * SAMPLES, INPUTS)
     assert can_be_cut(known, [set(np.flatnonzero(step).tolist()) for step in in_time])
     waiting = counters["events"] - counters["repeated"] - counters["unknown"] - int(recorded.sum())
-    assert 0 <= waiting <= FABRIC.tiles_of(AerTileParameters)[give].depth + 1  # that one comes out of the table
+    assert 0 <= waiting <= FABRIC.tiles_of(AerTileParameters)[give].depth + 1  # plus the one that is being looked up
     assert counters["unknown"] == len(taken) - len(known)
 
-    # What the other chip got is what the output fired, step after step.
+    # The other chip received the spikes of the output, step by step.
     assert len(left) == STEPS * SAMPLES
     assert left[-1] == sent
     fired = reference.spikes[network.output].transpose(1, 0, 2).reshape(STEPS * SAMPLES, OUTPUTS)

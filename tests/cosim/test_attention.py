@@ -13,11 +13,11 @@ from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.lib.lfsr import Lfsr
 
 REGISTERS = [(3, 1, 1), (8, 200, 8), (10, 5, 3), (31, 12345, 12), (32, 0xDEADBEEF, 16)]
-"""Width, seed and steps of each."""
+"""Width, seed and steps of each register."""
 
 
 class Registers(wiring.Component):
-    """All shift registers, so that there is one binary."""
+    """All shift registers in one design, so that one binary is enough."""
 
     def __init__(self):
         super().__init__(

@@ -39,7 +39,7 @@ def random_case(rng, fabric):
 
 
 def run(program, spikes, pauses, *, random_start=None):
-    """What came out, and the steps that each core has done."""
+    """The output, and the number of steps that each core has finished."""
     steps, samples, _ = spikes.shape
     library = tiles_library(program.fabric)
     with CompiledSimulator(library, pauses=pauses, timeout_cycles=20_000, random_start=random_start) as simulator:
@@ -85,7 +85,7 @@ def with_registers(change):
 
 
 def with_routes(change):
-    """The program with other axons of what comes out of its attention tile."""
+    """The program with other output axons of its attention tile."""
 
     def changed(program, tile):
         memories = (
@@ -113,7 +113,7 @@ def test_planted_bugs_are_found(request, bug):
         network, program, spikes = random_case(rng, fabric)
         try:
             result, _ = run(BUGS[bug](program, tile), spikes, Pauses())
-        except DriverError:  # axons that nobody has
+        except DriverError:  # axons that no tile has
             return
         _, mismatches = compare(simulate(network, spikes), result)
         if mismatches:

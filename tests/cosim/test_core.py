@@ -41,14 +41,14 @@ CORES = {
     "every-model": EVERY_MODEL,
     "maps-in-banks": MAPS_IN_BANKS,
 }
-"""The first has the scenarios in short in `test_planted_bugs`, without a bug."""
+"""The first core runs the scenarios in their short form, without a bug, in `test_planted_bugs`."""
 LENGTHS = [
     pytest.param(name, long, id=f"{name}-long" if long else name, marks=[pytest.mark.slow] if long else [])
     for name in CORES
     for long in ((True,) if name == "one-lane-multiplier" else (False, True))
 ]
 
-# What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
+# The replaced text, its number of occurrences, and the replacement. Only names from the design are relied upon.
 PLANTED = {
     "compare": (r"\| difference_\d\[\d+:0\]", 1, "1'h1"),
     "rounding of the leak": (r"(?<== )\S+ ?\[10\](?= & product\[)", 1, "1'h0"),
@@ -74,7 +74,8 @@ def test_core(name, long, verilog, run_bench):
 
 
 def test_planted_bugs(tmp_path, verilog, run_bench):
-    """One binary with all of the bugs, of which a port of the top chooses one; with none chosen it is right."""
+    """One binary with all bugs, one of which is selected by a port of the top; with none selected, the core is
+    correct."""
     text = verilog(LifCore(MULTIPLIER), "core").read_text()
     for number, (name, (pattern, count, bug)) in enumerate(PLANTED.items(), 1):
         chosen = f"(core.planted == {number} ? {bug} : "

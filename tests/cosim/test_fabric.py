@@ -38,7 +38,7 @@ def random_pauses(rng):
 
 
 def random_runs(library, fabric, rng, count):
-    """Runs of random networks; returns how many spikes there were and on how many tiles."""
+    """Runs of random networks; returns the number of spikes and the numbers of tiles."""
     fired, tiles = [], []
     for number in range(count):
         network, program = random_program(rng, fabric, readout=number % 4 == 3)
@@ -66,7 +66,7 @@ def cases(draw):
 
 
 def test_random_networks_anywhere():
-    """Networks, recurrent ones too, their cuts and placements, meshes, depths of queues and stalls."""
+    """Random networks, including recurrent ones, with random cuts, placements, meshes, queue depths and stalls."""
     seen = collections.Counter()
 
     @settings(
@@ -112,7 +112,7 @@ def test_tiles_of_two_widths(request):
         tiles = int(rng.integers(1, 4)) if any(network.width_of(name) == 4 for name in names) else 1
         try:
             program = place(network, fabric, observe=observe, tiles=tiles, seed=number)
-        except PlaceError:  # too few narrow parts for so many tiles
+        except PlaceError:  # too few narrow parts for this number of tiles
             program = place(network, fabric, observe=observe)
         spikes = random_spikes(rng, 6, 3, network.inputs)
         start = int(rng.integers(1, 1 << 30))
@@ -139,7 +139,7 @@ def test_delayed_connections_forward(request):
 
 
 def test_the_runner_on_a_mesh(request, tmp_path):
-    """What `place` chooses, samples shared by two copies; each core counts for itself."""
+    """The placement chosen by `place`, with the samples shared by two copies; each core has its own counters."""
     rng = rng_of(request.node.name)
     fabric = mesh_of(2, 2)
     network = random_network(rng, SMALL, inputs=12, sizes=(20, 16, 8))

@@ -9,7 +9,7 @@ from spikeloom.hdl.host.link import Link
 from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.link import LinkParameters
 
-# No multiple of the ring is a multiple of the payload, and one frame does not fill the ring.
+# The ring size is no multiple of the payload size, and one frame does not fill the ring.
 PARAMETERS = LinkParameters(receive_buffer=256, transmit_buffer=256, maximum_payload=72, idle_cycles=16)
 IDENTITY = Identity(
     lanes=4, neurons=64, axons=128, weight_words=256, weight_width=8, v_width=12, build_hash=bytes(range(16))

@@ -23,13 +23,13 @@ GRADED = FabricConfig(name="graded", core=dataclasses.replace(SMALL.core, value_
 
 
 def run(name, directory, *, fabric=SMALL, readout=False, samples=4, **options):
-    """Random networks observed in every population, on the simulated board and on the reference."""
+    """Random networks with every population observed, on the simulated board and on the reference."""
     rng = rng_of(name)
     network = random_network(rng, fabric.core, inputs=30, sizes=(10, 8, 5), readout=readout)
     program = place(network, fabric, observe=[p.name for p in network.populations if p.parameters.spiking])
     spikes = random_spikes(rng, 6, samples, 30)
     reference = simulate(network, spikes)
-    # As block RAM of a board that ran something else before: with random contents.
+    # With random contents, like block RAM of a board that ran something else before.
     start = int(rng.integers(1, 1 << 31))
     result = PinsRunner(program, directory, random_start=start, **options).run(spikes)
     compared, mismatches = compare(reference, result)
@@ -58,7 +58,7 @@ def test_values_come_back(request, tmp_path, shared_build):
 
 
 def test_values_of_the_input_go_in(request, tmp_path, shared_build):
-    """Graded input of the host, negative values, the extremes and zeros among it; values of neurons come back."""
+    """Graded input from the host, including negative values, the extremes and zeros; values of neurons come back."""
     rng, samples = rng_of(request.node.name), 3
     core = GRADED.core
     network = random_network(rng, core, inputs=30, sizes=(10, 8, 5))
@@ -72,7 +72,7 @@ def test_values_of_the_input_go_in(request, tmp_path, shared_build):
     compared, mismatches = compare(simulate(network, values), result)
     assert compared > 100
     assert mismatches == 0
-    # Spikes of 1 in the same places would have given another result.
+    # Spikes with the value 1 in the same places would give another result.
     assert compare(simulate(network, (values != 0).astype(int)), result)[1] > 0
     with pytest.raises(ValueError, match=rf"^values must be from {low} to {high}, not {high + 1}$"):
         PinsRunner(program, tmp_path).run(np.full((1, 1, 30), high + 1))
@@ -93,7 +93,7 @@ def test_a_bad_line_changes_nothing(request, tmp_path, shared_build, kinds):
 
 
 def test_a_mesh_with_an_aer_tile_that_nobody_asks(request, tmp_path, shared_build):
-    """Layers in two tiles; the wires of the third are ports of the top, and nothing is connected to them."""
+    """Layers are in two tiles; the wires of the third are ports of the top, and are left unconnected."""
     rng, directory = rng_of(request.node.name), shared_build(tmp_path / "run")
     port = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=4)
     fabric = FabricConfig(tiles=(None, LEAN, port, LEAN), mesh=MeshParameters(columns=2, rows=2, counters=True))

@@ -21,14 +21,14 @@ WIDE = FABRICS["transformer"]
 
 
 def with_lanes(tile, lanes):
-    """A core with other lanes and as many weights; any other tile as it is."""
+    """A core with a different number of lanes and as many weights; any other tile unchanged."""
     if not isinstance(tile, CoreParameters):
         return tile
     return replace(tile, lanes=lanes, weight_words=tile.weight_words * tile.lanes // lanes)
 
 
 NARROW = replace(WIDE, tiles=tuple(with_lanes(tile, 4) for tile in WIDE.tiles))
-"""It takes half the time to elaborate, to compile and to run for an image."""
+"""Takes half the time to elaborate, to compile and to run per image."""
 
 
 @pytest.mark.parametrize(

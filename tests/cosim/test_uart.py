@@ -10,7 +10,8 @@ DIVISORS = (3, 4, 12)
 
 
 class Uarts(wiring.Component):
-    """A receiver and a transmitter of each divisor, so that there is one binary. The receivers' bytes are taken."""
+    """A receiver and a transmitter for each divisor, so that one binary is enough. The bytes of the receivers are
+    taken."""
 
     def __init__(self):
         byte = stream.Signature(8)

@@ -30,7 +30,7 @@ async def begin(uart) -> None:
 
 
 class Line:
-    """A pin that is driven for a number of bits; the roundings of bit times do not add up."""
+    """A pin that is driven for a number of bits; rounding errors of bit times do not accumulate."""
 
     def __init__(self, pin, bit_ps: float) -> None:
         self._pin = pin
@@ -50,7 +50,7 @@ class Line:
 
 
 async def collect(uart, divisor: int, received: bytearray) -> None:
-    """The bytes of the receiver, which waits for nothing."""
+    """The bytes of the receiver, which never waits."""
     valid = getattr(uart, f"received_{divisor}__valid")
     while True:
         await ValueChange(valid)
@@ -59,7 +59,7 @@ async def collect(uart, divisor: int, received: bytearray) -> None:
 
 
 async def read_line(pin, bit_ps: float, received: bytearray, starts: list[int]) -> None:
-    """Reads a pin in the middle of each bit; notes when start bits begin."""
+    """Read a pin in the middle of each bit; record when start bits begin."""
     while True:
         await FallingEdge(pin)
         start = get_sim_time("ps")
@@ -75,7 +75,7 @@ async def read_line(pin, bit_ps: float, received: bytearray, starts: list[int]) 
 @cocotb.test()
 @cocotb.parametrize(divisor=DIVISORS, error=[-0.02, 0.0, 0.02])
 async def receives(uart, divisor: int, error: float) -> None:
-    """Bytes with and without pauses, from a line whose bits are longer or shorter and not in phase with the clock."""
+    """Bytes with and without pauses, from a line whose bits are longer or shorter and out of phase with the clock."""
     rng = random.Random(f"receives {divisor} {error}")
     await begin(uart)
     received = bytearray()
@@ -93,7 +93,7 @@ async def receives(uart, divisor: int, error: float) -> None:
 
 @cocotb.test()
 async def ignores_what_is_no_byte(uart) -> None:
-    """A low level too short for a start bit, and one too long for a byte, which costs no byte after it."""
+    """A low level too short for a start bit, and one too long for a byte; neither costs a following byte."""
     divisor = max(DIVISORS)
     await begin(uart)
     received = bytearray()
@@ -112,7 +112,8 @@ async def ignores_what_is_no_byte(uart) -> None:
 @cocotb.test()
 @cocotb.parametrize(divisor=DIVISORS, error=[-0.02, 0.02])
 async def transmits(uart, divisor: int, error: float) -> None:
-    """Bytes that wait follow each other without a pause, others begin when they come; a wrong clock can read them."""
+    """Waiting bytes follow each other without a pause, others begin when they arrive; a receiver with a wrong clock can
+    read them."""
     rng = random.Random(f"transmits {divisor} {error}")
     await begin(uart)
     received, starts = bytearray(), []
@@ -127,7 +128,7 @@ async def transmits(uart, divisor: int, error: float) -> None:
             await FallingEdge(uart.clk)
         payload.value = byte
         valid.value = 1
-        # Readiness is a register: what it is now it still is at the rising edge.
+        # Ready is a register: its present value is the one at the rising edge.
         while not ready.value:
             await FallingEdge(uart.clk)
         await FallingEdge(uart.clk)

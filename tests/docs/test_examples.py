@@ -13,7 +13,7 @@ PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTR
 
 
 def names_of(module):
-    """The names of a module; from its source if it imports PyTorch, which the tests do without."""
+    """The names in a module, taken from its source if it imports PyTorch, which these tests do without."""
     try:
         return set(dir(import_module(module)))
     except ModuleNotFoundError as error:
@@ -24,7 +24,7 @@ def names_of(module):
 
 
 def missing(text):
-    """The names of ours that the Python examples of a page import, and that do not exist."""
+    """The project's names that the Python examples of a page import and that do not exist."""
     names = []
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         for node in ast.walk(ast.parse(block)):

@@ -44,7 +44,7 @@ def test_every_picture_has_a_source():
 
 
 def waves(name):
-    """The signals of a timing diagram, each a list of the value in every cycle; None where it does not matter."""
+    """The signals of a timing diagram, each a list with the value in every cycle, None where it does not matter."""
     signals = {}
     for signal in json.loads((FOLDER / f"{name}.json").read_text())["signal"]:
         values, data = [], list(signal.get("data", []))
@@ -142,7 +142,7 @@ def test_the_configuration_port_is_written_as_drawn():
             ctx.set(dut.load.memory, int((drawn["memory"][cycle] or "0").split()[0]))
             ctx.set(dut.load.write_data, int(drawn["write_data"][cycle] or "0xFF", 16))
             await ctx.tick()
-        # The second word of the diagram is one of another memory.
+        # The second word of the diagram belongs to another memory.
         for word in range(4):
             ctx.set(dut.address, word)
             await ctx.tick().repeat(dut.latency)
@@ -159,7 +159,7 @@ def test_a_stream_transfers_what_is_drawn():
     assert [payload[cycle] if valid[cycle] and ready[cycle] else None for cycle in range(cycles)] == drawn[
         "transferred"
     ]
-    # A word is new where none was offered before, or where the one before was taken.
+    # A word is new if none was offered before, or if the one before was taken.
     new = [bool(valid[c] and not (c and valid[c - 1] and not ready[c - 1])) for c in range(cycles)]
 
     async def bench(ctx):
@@ -210,7 +210,7 @@ def test_the_handshake_has_the_phases_that_are_drawn():
     simulate(m, bench)
     levels = list(zip(drawn["request"], drawn["acknowledge"], strict=True))
     assert seen == [pair for pair, before in zip(levels, [None, *levels], strict=False) if pair != before]
-    # The address stands from before the request until both are released.
+    # The address is valid from before the request until both are released.
     for pair, drawn_address in zip(levels, drawn["address"], strict=True):
         assert pair == (0, 0) or drawn_address == "valid"
     assert drawn["address"][drawn["request"].index(1) - 1] == "valid"

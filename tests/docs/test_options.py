@@ -17,7 +17,7 @@ OPTIONS = {
 
 
 def commands(page):
-    """The commands of ``page``, in blocks and in backticks, each as its name and the rest of its line."""
+    """The commands on ``page``, in blocks and in backticks, each as its name and the rest of its line."""
     joined = re.sub(r"\\\n\s*", " ", page)  # a command in several lines
     blocks = re.findall(r"^```sh\n(.*?)^```", joined, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", joined)
@@ -26,7 +26,7 @@ def commands(page):
 
 
 def unknown(page):
-    """The commands and options in ``page`` that the command line does not have."""
+    """The commands and options on ``page`` that the command line does not have."""
     found = []
     for command, rest in commands(page):
         if command not in OPTIONS:
@@ -49,7 +49,7 @@ def test_what_does_not_exist_is_found():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_options_in_the_text_exist(page):
-    """An option that is named without its command is one of some command."""
+    """An option named without its command must be an option of some command."""
     known = {"--version"}.union(*OPTIONS.values())
     assert set(re.findall(r"`(--[a-z][a-z-]*)", page.read_text())) <= known
 

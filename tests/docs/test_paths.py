@@ -14,7 +14,7 @@ FOLDERS = {"boards", "docs", "examples", "hdl", "models", "qor", "sim", "sw", "t
 
 
 def missing(text):
-    """The paths in backticks that do not exist; ``*`` may stand for anything, a name in capitals for any word."""
+    """The paths in backticks that do not exist; ``*`` matches anything, a name in capitals any word."""
     paths = []
     for quoted in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)):
         if not re.fullmatch(r"[\w.*/+-]+", quoted):
@@ -24,7 +24,7 @@ def missing(text):
         if first in FOLDERS and "/" in quoted:
             found = any(ROOT.glob(pattern.rstrip("/")))
         elif re.fullmatch(r"(?!__)[\w-]+\.(py|cc|cpp)", quoted):
-            # A bare name of a source: say where it is.
+            # A bare file name of a source: the page must say where it is.
             found = False
         else:
             continue

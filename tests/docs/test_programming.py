@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "programming.md"
 
 
 def run(text):
-    """Run the code of the page; returns its variables and what it printed."""
+    """Run the code of the page; return its variables and its output."""
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     variables, printed = {"__name__": "programming"}, io.StringIO()
     with contextlib.redirect_stdout(printed):

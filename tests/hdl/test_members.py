@@ -20,7 +20,7 @@ def components(tree):
 
 
 def declared(component):
-    """The direction of each member that stands by its name in a signature of the class."""
+    """The direction of each member that is named in a signature of the class."""
     return {
         key.value: ast.unparse(value.func).lower()
         for node in ast.walk(component)
@@ -40,7 +40,7 @@ def documented(component):
 
 
 def value_of(text, namespace):
-    """The integer that an expression is in a module, None if it is not one or depends on parameters."""
+    """The integer value of an expression in a module, None if it is not an integer or depends on parameters."""
     try:
         value = eval(text, dict(namespace))
     except Exception:
@@ -49,7 +49,7 @@ def value_of(text, namespace):
 
 
 def widths_declared(component, namespace):
-    """What each member is whose width stands in the signature as a number, or as constants of the module:
+    """The type of each member whose width is given in the signature as a number or by constants of the module:
     ``Signal``, ``Signal(8)``, ``Stream(8)``."""
     found = {}
     for node in ast.walk(component):
@@ -70,7 +70,7 @@ def widths_declared(component, namespace):
 
 
 def types_documented(component, namespace):
-    """What the docstring says that each member is, without its direction, and with numbers for constants."""
+    """The type that the docstring gives for each member, without its direction, and with numbers for constants."""
     _, _, members = (ast.get_docstring(component) or "").partition("Members\n-------\n")
     found = {}
     for names, kind, width in re.findall(r"^([\w, ]+) : (\w+)(?:\((.*)\))?.*\b(?:in|out)$", members, re.MULTILINE):
@@ -91,7 +91,7 @@ def other_widths(text, namespace=None):
 
 
 def namespace_of(path):
-    """The names of the module that ``path`` is."""
+    """The namespace of the module at ``path``."""
     portion = path.parents[[parent.name for parent in path.parents].index("spikeloom") + 1]
     return vars(importlib.import_module(".".join(path.relative_to(portion).with_suffix("").parts)))
 

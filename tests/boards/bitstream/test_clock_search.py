@@ -16,14 +16,14 @@ AIM_MHZ = BOARD.clock_hz / 1e6
 
 
 def routed(seed, *clocks):
-    """Result of a seed; each clock is a name, what was asked for and what was reached."""
+    """The result of a seed; each clock is a name, the requested and the reached frequency."""
     found = [Clock(name=name, constraint_mhz=asked, achieved_mhz=reached) for name, asked, reached in clocks]
     found.sort(key=lambda clock: clock.achieved_mhz / clock.constraint_mhz)
     return Routed(seed=seed, clocks=tuple(found), resources={}, folder=Path(), log=Path("the.log"))
 
 
 class Placer:
-    """Reaches what ``reaches(attempt, seed)`` says; remembers the clocks that were asked for."""
+    """Reaches the frequency given by ``reaches(attempt, seed)``; records the requested clocks."""
 
     def __init__(self, reaches, seeds=4, link_mhz=None):
         self.reaches = reaches
@@ -47,7 +47,7 @@ class Placer:
 
 
 def test_the_clock_never_exceeds_what_was_reached(request):
-    """Random placers: every result is met at its clock, no clock is tried twice, and the search ends."""
+    """Random results of place and route: every result meets its clock, no clock is tried twice, and the search ends."""
     rng = rng_of(request.node.name)
     higher = lower = same = 0
     for _ in range(300):
@@ -73,7 +73,7 @@ def test_a_clock_that_may_not_be_raised_stays():
     board, found = placer.find(raise_clock=False)
     assert board == BOARD
     assert found.seed == 4
-    # Nor does an oscillator become a PLL.
+    # An oscillator is not replaced by a PLL either.
     board, _ = placer.find(dataclasses.replace(BOARD, pll_hz=None, usb=None))
     assert board.clock_hz == BOARD.oscillator_hz
 
@@ -102,6 +102,6 @@ def test_the_fastest_run_misses_no_other_clock():
     assert fastest(BOARD, [slow_link, equal, good]) == good
     assert fabric_mhz(BOARD, slow_link) == 120.0
     assert timing_error(BOARD, slow_link).clock.name == "link"
-    # The constraint is rounded; where none is near the clock of the board, all count.
+    # The constraint is rounded; if no clock is near that of the board, all count.
     assert fabric_mhz(BOARD, routed(1, ("clk", AIM_MHZ + 0.01, 95.0), ("pin", 25.0, 30.0))) == 95.0
     assert fabric_mhz(BOARD, routed(1, ("clk", 50.0, 95.0), ("pin", 25.0, 30.0))) == 30.0

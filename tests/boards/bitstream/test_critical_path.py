@@ -9,11 +9,12 @@ from spikeloom.boards.bitstream.critical_path import CriticalPath, Hop, critical
 from spikeloom.boards.bitstream.report import clocks
 
 RECORDED = (Path(__file__).parent / "nextpnr-ulx3s-12f.json").read_text()
-"""What nextpnr wrote of the general fabric of an ULX3S 12F."""
+"""The report of nextpnr for the general fabric of an ULX3S 12F."""
 
 
 def test_critical_path_in_the_names_of_the_design():
-    """From the header of the link's packets, by whether a step may begin, to the state of its sender."""
+    """From the header of the link's packets, through the decision whether a step may begin, to the state of its
+    sender."""
     (clock,) = clocks(RECORDED)
     assert (clock.name, clock.constraint_mhz, clock.achieved_mhz) == ("clk", 90.001, 103.7)
     path = clock.path
@@ -40,7 +41,7 @@ def test_a_clock_without_a_path_has_none():
     paths = json.loads(RECORDED)["critical_paths"]
     assert critical_path(paths, "other") is None
     assert critical_path([], "clk") is None
-    # Paths from and to pins, which are in the report too, are no paths of a clock.
+    # The report also has paths from and to pins, which belong to no clock.
     assert {entry["from"] for entry in paths} > {"<async>"}
 
 
@@ -80,7 +81,7 @@ STEPS = [
 
 
 def test_steps_of_one_signal_are_one_hop():
-    """What only tools have named counts for the signal before it."""
+    """Signals named only by the tools count as the signal before them."""
     path = critical_path([{"from": "posedge clk", "to": "posedge clk", "path": STEPS}], "clk")
     assert path.hops == (
         Hop(name="count", logic_ns=0.5, routing_ns=0.3),
@@ -93,7 +94,7 @@ def test_steps_of_one_signal_are_one_hop():
 
 
 def test_the_longest_of_the_paths_of_the_clock():
-    """Both edges are of the clock; paths from other clocks and from pins are not."""
+    """Both ends belong to the clock; paths from other clocks and from pins do not count."""
     short = {"from": "posedge clk", "to": "negedge clk", "path": STEPS[:1]}
     whole = {"from": "negedge clk", "to": "posedge clk", "path": STEPS}
     others = [

@@ -4,7 +4,7 @@ from spikeloom.boards.bitstream.dfu import dfu_suffix
 
 
 def test_a_dfu_suffix():
-    """For an OrangeCrab, as USB DFU 1.1 has it; its CRC is that of all that is before it."""
+    """For an OrangeCrab, as defined by USB DFU 1.1; its CRC covers everything before it."""
     suffix = dfu_suffix(b"bitstream", 0x1209, 0x5AF0)
     assert suffix[:12] == bytes.fromhex("ffff f05a 0912 0001 554644 10")
     crc = 0xFFFFFFFF

@@ -13,7 +13,7 @@ from spikeloom.cli.app import main
 
 @pytest.fixture(autouse=True)
 def build(tmp_path, monkeypatch):
-    """A folder with builds, and a PATH with nothing but what the tests put there."""
+    """A folder with builds, and a PATH with only the programs that the tests put there."""
     for board in BOARDS.values():
         folder = tmp_path / "build" / board.name
         folder.mkdir(parents=True)

@@ -27,7 +27,7 @@ def test_the_identity_of_a_design_names_its_link(kind):
     board = BOARDS[FIRST[kind]].with_link(kind.option)
     assert board.link_kind is kind
     design = LINES[kind].design(board, bytes(range(16)))
-    Fragment.get(design, None)  # a design that nobody uses is a warning
+    Fragment.get(design, None)  # an unused design causes a warning
     assert design.identity.link_kind is kind
     assert design.identity.build_hash == bytes(range(16))
     assert design.identity.clock_hz == round(board.clock_hz)
@@ -35,7 +35,7 @@ def test_the_identity_of_a_design_names_its_link(kind):
 
 
 class UsbEcho(Component):
-    """The pins of a USB device, and nothing behind them but the three clocks."""
+    """The pins of a USB device, with only the three clocks behind them."""
 
     def __init__(self):
         pins = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1), "pullup": Out(1)}
@@ -65,7 +65,7 @@ def test_a_board_with_usb_has_its_pins_and_clocks(name):
 
 
 def test_clocks_of_a_board_with_usb():
-    """Any that the PLL makes, since there is no baud rate; never the oscillator, because USB needs its pin."""
+    """Any clock that the PLL makes, since there is no baud rate; never the oscillator, because USB needs its pin."""
     board = BOARDS["orangecrab-85f"].with_link("usb")
     assert board.with_clock(71.2e6).clock_hz == 71e6
     assert board.with_clock(48.4e6).pll_hz == 48e6

@@ -46,7 +46,7 @@ def test_netlist_does_not_depend_on_the_process(names, tmp_path):
     "fabric", [FabricConfig(core=LEAN), pytest.param(None, marks=pytest.mark.slow)], ids=["lean", "general"]
 )
 def test_icebreaker_holds_its_fabric_and_meets_its_clock(tmp_path, fabric):
-    """Host link, bridge and core, by synthesis, place and route; the general fabric fills the device."""
+    """Host link, bridge and core through synthesis, place and route; the general fabric fills the device."""
     # A missed clock or a design that does not fit would have raised an error.
     result = build("icebreaker", tmp_path, fabric=fabric, clock_mhz=27, seeds=1, announce=lambda sentence: None)
     content = json.loads((tmp_path / "report.json").read_text())
@@ -59,7 +59,7 @@ def test_icebreaker_holds_its_fabric_and_meets_its_clock(tmp_path, fabric):
 
 
 def test_the_kept_figures_of_icebreaker_are_those_of_its_general_fabric():
-    """`make qor-check` compares the netlist that was measured; here it is what the board is said to hold."""
+    """`make qor-check` compares the measured netlist; here the fabric is compared with the description of the board."""
     kept = json.loads((QOR / "board-icebreaker.json").read_text())
     general = BOARDS["icebreaker"].buildable_fabric()
     assert (kept["neurons"], kept["synapses"]) == (general.core.neurons, general.synapses)

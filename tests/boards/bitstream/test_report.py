@@ -13,7 +13,7 @@ from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.families.flow import ECP5, ICE40
 
 RECORDED = (Path(__file__).parent / "nextpnr-ulx3s-12f.json").read_text()
-"""What nextpnr wrote of the general fabric of an ULX3S 12F."""
+"""The report of nextpnr for the general fabric of an ULX3S 12F."""
 
 ECP5_REPORT = {
     "critical_paths": [],

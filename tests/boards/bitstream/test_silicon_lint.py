@@ -33,11 +33,11 @@ WITH_RESET = mutated(
     "*([m.d.sync.__iadd__(self.data.eq((read := memory.read_port(domain='comb')).data))] and []),\n"
     "            read.addr.eq(self.address),",
 )
-"""The memory of bytes as it was: the register of its read has a reset."""
+"""The byte memory of an earlier version: the register of its read port has a reset."""
 
 
 def netlist(folder, family, design):
-    """What Yosys makes of ``design``, in which there must be block RAM."""
+    """The netlist that Yosys makes of ``design``, which must contain block RAM."""
     flow, synthesis, block_ram = FAMILIES[family]
     (folder / "top.il").write_text(rtlil.convert(design, name="top", emit_src=False))
     run_tool(flow, "yosys", ["-q", "-p", f"read_rtlil top.il; {synthesis}; write_json top.json"], folder)
@@ -58,7 +58,7 @@ def test_a_read_reset_that_is_driven_is_found(tmp_path, family):
 def test_the_host_link_has_none(tmp_path, monkeypatch):
     design = link.Link(LinkParameters(), bytes(16))
     assert lint(netlist(tmp_path, "ecp5", design), clock_hz=CLOCK_HZ) == []
-    # With the memories as they were: the two rings here, and that of the sender, which has the identity in it.
+    # With the earlier memories, these are the two rings, and the memory of the sender, which has the identity in it.
     monkeypatch.setattr(link, "ByteMemory", WITH_RESET.ByteMemory)
     monkeypatch.setitem(FrameSender.elaborate.__globals__, "ByteMemory", WITH_RESET.ByteMemory)
     findings = lint(netlist(tmp_path, "ecp5", link.Link(LinkParameters(), bytes(16))), clock_hz=CLOCK_HZ)
@@ -81,7 +81,7 @@ def test_read_before_write_is_found_on_gowin(tmp_path):
 
 
 class Started(Component):
-    """A memory of bytes in a domain as the boards have it, with the PLL; or in one that begins at once."""
+    """A byte memory in a domain with the PLL, as on the boards, or in one that starts immediately."""
 
     source: In(1)
     write: In(8)
@@ -111,7 +111,7 @@ class Started(Component):
 
 
 def reset_cycles(folder, design):
-    """The cycles after which the only finding says that the reset ends, out of 72; None without a finding."""
+    """The cycles after which the reset ends according to the only finding, out of 72; None without a finding."""
     findings = lint(netlist(folder, "ice40", design), clock_hz=CLOCK_HZ)
     text = r"reset of an iCE40 with block RAM must last at least 3 us after configuration, 72 clock cycles, not (\d+)"
     cycles = [int(re.fullmatch(text, finding)[1]) for finding in findings]

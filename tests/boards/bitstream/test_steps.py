@@ -11,7 +11,7 @@ from spikeloom.boards.targets.registry import BOARDS
 
 
 class Router:
-    """Takes its time per seed, and can be stopped."""
+    """A place and route that takes a given time per seed, and can be stopped."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -46,7 +46,7 @@ def test_all_seeds_in_their_order(jobs):
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_the_order_of_the_seeds_decides(jobs):
-    """Seed 4 ends first, but seed 2 is enough: the others are stopped, or are never started."""
+    """Seed 4 ends first, but seed 2 suffices: the others are stopped, or never started."""
     router = Router({1: 0.05, 2: 0.1, 3: 60.0, 4: 0.01, 5: 60.0})
     begin = time.monotonic()
     found = run_seeds(router, range(1, 6), jobs=jobs, stop=router.stop, enough=lambda result: result in (20, 40))

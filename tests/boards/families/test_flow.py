@@ -14,7 +14,7 @@ ABSENT = Tool(name="nextpnr-none", distribution="yowasp-nextpnr-none")
 
 @pytest.fixture
 def program(tmp_path):
-    """A program of one's own."""
+    """A program of the user."""
     path = tmp_path / "mine"
     path.write_text("#!/bin/sh\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)

@@ -109,4 +109,4 @@ def test_clocks_that_a_usb_device_cannot_have():
     message = r"^Clock of the USB device must be within 0.20% of 48 MHz, but the PLL makes [\d.]+ MHz from 8\.039 MHz$"
     with pytest.raises(PllError, match=message):
         usb_clocks(m, "ecp5", 8.039e6, Signal())
-    Fragment.get(m, None)  # a module that nobody uses is a warning
+    Fragment.get(m, None)  # an unused module causes a warning

@@ -33,7 +33,7 @@ def test_times_numpy_where_there_is_no_torch(monkeypatch):
 
 
 def test_the_cpu_does_the_block():
-    """What is timed are samples of the shape asked for, about as many as are to be expected."""
+    """The timed samples have the requested shape, and about the expected number of spikes."""
     samples = attention_table._numpy_call(16, 10)()
     assert samples.shape == (10, 16, 16)
     assert set(np.unique(samples)) == {0, 1}

@@ -13,7 +13,7 @@ from spikeloom.boards.qor.measure import Quality, missed_bounds
 def test_what_is_kept_holds_the_bounds(block):
     kept = Quality.from_json((Path("qor") / block.file_name).read_text())
     assert missed_bounds(block, kept) == []
-    if kept.netlist:  # not of the older form
+    if kept.netlist:  # not written by an older version
         assert list(kept.seeds) == [str(seed) for seed in range(1, block.seeds + 1)]
         assert re.fullmatch("[0-9a-f]{40}", kept.commit)
         assert re.fullmatch("[0-9a-f]{32}", kept.netlist)

@@ -73,7 +73,7 @@ def test_status_of_other_boards():
 
 
 def test_a_board_is_measured_as_it_is_built(monkeypatch, tmp_path):
-    """The netlist has the identity of the bitstream; its hash does not depend on it."""
+    """The netlist contains the identity of the bitstream; its hash does not depend on it."""
     for name in ("icebreaker", "icesugar"):  # with a fabric that takes less time than the general one
         monkeypatch.setitem(BOARDS, name, dataclasses.replace(BOARDS[name], fabric=FabricConfig(core=LEAN)))
     subject, said = BoardSubject("icebreaker"), []

@@ -65,12 +65,12 @@ def test_finished_seeds_are_never_measured_again(tmp_path):
     again = Fake()
     assert measure(again, again.hash, store=tmp_path, announce=said.append) == found
     assert again.calls == []
-    # Another netlist, and other tools, are measured.
+    # Another netlist, and other tools, are measured again.
     for other in (Fake(netlist="0b" * 16), Fake()):
         other.tools = lambda: ["yosys 2"]
         measure(other, other.hash, store=tmp_path, announce=said.append)
         assert {1, 2, 3} < set(other.calls)
-    assert not list(tmp_path.rglob("netlist"))  # what only an unfinished measurement needs
+    assert not list(tmp_path.rglob("netlist"))  # files that only an unfinished measurement needs
 
 
 def test_netlists_are_remembered_until_a_source_changes(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_sources_are_all_that_decide_a_netlist(tmp_path, monkeypatch):
 
 
 class OtherCounter(Counter):
-    """The same, at other lines of another file."""
+    """The same counter, at other lines of another file."""
 
     def elaborate(self, platform):
 
@@ -157,7 +157,7 @@ def test_a_commit_is_only_named_where_nothing_has_changed(tmp_path):
     assert in_history(tmp_path, git("rev-parse", "HEAD"))
     assert not in_history(tmp_path, "1b" * 20)
     (tmp_path / "qor").mkdir()
-    (tmp_path / "qor" / "fake.json").write_text("{}")  # what make qor itself writes does not count
+    (tmp_path / "qor" / "fake.json").write_text("{}")  # files written by make qor itself do not count
     assert commit_of(tmp_path) == git("rev-parse", "HEAD")
     (tmp_path / "hdl" / "a.py").write_text("A = 2\n")
     message = r"^1 file of hdl, sim, boards, pyproject\.toml differ from the commit; finished seeds are stored: commit"

@@ -33,7 +33,7 @@ def test_a_kept_file_holds_them_all(figures):
     assert list(content)[:7] == ["lut", "ff", "ram", "dsp", "fmax_mhz", "fmax_min_mhz", "fmax_max_mhz"]
     assert {"seeds", "tools", "netlist", "commit"} < set(content)
     assert type(figures).from_json(figures.to_json()) == figures
-    # A file whose seeds do not give its figures is none.
+    # A file whose seeds do not give its figures is refused.
     for name in ("fmax_mhz", "fmax_max_mhz"):
         wrong = json.dumps(content | {name: 172.1})
         with pytest.raises(ValueError, match=rf"^{name} of a kept (result|board) must be [\d.]+, not 172\.1$"):
@@ -52,7 +52,7 @@ def test_microseconds_are_those_of_the_median():
 
 
 def test_files_of_the_older_form_give_medians_too():
-    """They named the best seed as the figure."""
+    """Files of older versions named the best seed as the figure."""
     old = {"lut": 1, "ff": 2, "ram": 3, "dsp": 0, "fmax_mhz": 172.1, "tools": ["yosys 1"]}
     kept = Quality.from_json(json.dumps(old | {"seeds": {"1": 143.8, "2": 172.1, "3": 147.7}}))
     assert kept.fmax_mhz == 147.7

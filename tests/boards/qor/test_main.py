@@ -17,7 +17,7 @@ COMMIT = "1b" * 20
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """The command with one block, whose seeds reach ``run.mhz``."""
+    """Run the command with one block, whose seeds reach ``run.mhz``."""
     monkeypatch.setattr(command, "BLOCKS", (COUNTER,))
     monkeypatch.setattr(command, "MEASURED", ())
     monkeypatch.setattr(command, "commit_of", lambda root: COMMIT)
@@ -58,7 +58,7 @@ def test_only_what_is_stale_is_measured(run, capsys):
 
 
 def test_a_file_whose_commit_is_gone_is_written_again(run, monkeypatch, capsys):
-    """After a rebase: the seeds are stored, so nothing is measured."""
+    """After a rebase, the seeds are still stored, so nothing is measured."""
     assert run() == 0
     monkeypatch.setattr(command, "commit_of", lambda root: "2c" * 20)
     monkeypatch.setattr(command, "in_history", lambda root, commit: commit == "2c" * 20)
@@ -78,7 +78,7 @@ def test_what_has_become_worse_fails(run, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.err == "counter 8-bits: lut has grown from 90 to 100\n"
     assert "100 (+10)" in captured.out
-    # The bound of a block is one of the median.
+    # The bound of a block applies to the median.
     run.path.unlink()
     monkeypatch.setattr(command, "BLOCKS", (dataclasses.replace(COUNTER, minimum_fmax_mhz=151),))
     assert run() == 1
@@ -93,7 +93,7 @@ def test_no_commit_no_file(run, monkeypatch, capsys):
     assert run() == 1
     assert not run.path.exists()
     assert capsys.readouterr().err == "counter 8-bits ecp5-85f: 3 files differ\n"
-    # But the seeds are stored.
+    # The seeds are stored nevertheless.
     monkeypatch.setattr(command, "commit_of", lambda root: COMMIT)
     assert run() == 0
     assert run.routed == 0
@@ -116,7 +116,7 @@ def test_some_can_be_chosen(run, monkeypatch, capsys):
 
 
 def test_netlists_are_generated_in_several_processes(run):
-    """Blocks have functions, which cannot be sent to another process: titles can."""
+    """Blocks contain functions, which cannot be sent to another process; titles can."""
     assert run("--jobs", "2") == 0
     assert run("--check", "--jobs", "2") == 0
     (subject,) = command._subjects().values()

@@ -19,7 +19,7 @@ class PlainCounter(Counter):
 
 def figures_of(block, folder, seeds):
     subject, said = BlockSubject(block), []
-    for _ in range(2):  # the second time, the netlist is there
+    for _ in range(2):  # the second time, the netlist exists
         subject.synthesise(folder, said.append)
     assert said == ["synthesis"]
     measured = {seed: subject.route(folder, seed) for seed in seeds}
@@ -39,7 +39,7 @@ def test_measures_a_block(tmp_path):
 
 
 def test_measures_a_block_between_pins(tmp_path):
-    """Where place and route needs pins: the ports' 12 registers and lookup tables count."""
+    """Where place and route needs pins, the 12 registers and lookup tables of the ports count."""
     quality = figures_of(dataclasses.replace(COUNTER, device=ICE40_UP5K, make=PlainCounter), tmp_path, (1,))
     assert quality.ff == 8 + 4 + 8
     assert 8 + 8 <= quality.lut <= 8 + 4 + 8 + 4

@@ -24,7 +24,7 @@ COUNTS = {
 
 @pytest.fixture
 def synthesised(monkeypatch):
-    """Calls of Yosys, which finds the cells of `CELLS`; designs stay as they are."""
+    """Calls of Yosys, which finds the cells of `CELLS`; designs are not converted."""
     calls = []
 
     def run_tool(flow, tool, arguments, folder):
@@ -71,7 +71,7 @@ def test_only_what_is_asked_for_is_measured_and_all_is_kept(synthesised, monkeyp
 
 
 def test_synthesis_still_finds_what_was_measured():
-    """One core, so that the file is not forgotten when the design changes."""
+    """One core, so that the file is updated when the design changes."""
     before = next(core for core in measured_cores() if (core.family, core.name, core.link) == ("ecp5", "base1", None))
     after = measure(before)
     assert (after.ram, after.dsp) == (before.ram, before.dsp)

@@ -102,7 +102,7 @@ def test_a_board_can_be_given_another_fabric():
 
 @pytest.fixture
 def forget():
-    """What is remembered is forgotten before and after estimates with other costs."""
+    """Clear the caches before and after estimates with other costs."""
 
     def clear():
         estimate_module._link.cache_clear()
@@ -114,7 +114,7 @@ def forget():
 
 
 def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
-    """The cost of the link counts in what fits, and so in the general fabric of a board."""
+    """The cost of the link counts, and so affects the general fabric of a board."""
     device = DEVICES["iCE40HX8K"]
     uart = choose_fabric(device)
     big = tuple(

@@ -26,7 +26,8 @@ TOLERANCE = {"ecp5": 0.08, "ice40": 0.08, "gowin": 0.25}
 
 @pytest.mark.parametrize("name", ALONE)
 def test_measured_cores_are_near_the_estimate(name):
-    """RAM and multipliers exact (one block too many of an iCE40's at most), the rest within the family's tolerance."""
+    """RAM and multipliers are exact (at most one iCE40 block too many), the rest is within the tolerance of the
+    family."""
     measured = ALONE[name]
     device = DEVICES[FAMILIES[measured.family].device]
     found = estimate(measured.core, device, link=None)
@@ -44,7 +45,7 @@ def test_measured_cores_are_near_the_estimate(name):
 
 
 def test_the_link_is_a_constant():
-    """With the link an estimate is larger by as much whatever the core is."""
+    """The link adds the same amount to the estimate of any core."""
     for device in (DEVICES["LFE5U-85F"], DEVICES["iCE40UP5K"], DEVICES["GW2A-18C"]):
         more = []
         for lanes in (1, 8):
@@ -63,9 +64,9 @@ def test_the_cost_of_a_link_must_be_known():
 
 
 def test_place_and_route_is_near_the_estimate():
-    """What `make qor` found: lookup tables after place and route, with 1, 8 and 64 lanes.
+    """The results of `make qor`: lookup tables after place and route, with 1, 8 and 64 lanes.
 
-    Engine alone; the registers of the core are 350 lookup tables more.
+    These are engines alone; the registers of the core take 350 more lookup tables.
     """
     for lanes, variant in ((1, "1-lane"), (8, "8-lanes"), (64, "64-lanes")):
         routed = Quality.from_json(Path(f"qor/lif-core-{variant}-ecp5-85f.json").read_text()).lut
@@ -106,7 +107,7 @@ TILES = {
         )
     },
 }
-"""Tiles other than cores, with lookup tables, flip-flops and block RAMs as Yosys 0.70 counts them for an ECP5."""
+"""Tiles other than cores, with lookup tables, flip-flops and block RAMs as counted by Yosys 0.70 for an ECP5."""
 
 
 @pytest.mark.parametrize("name", TILES)

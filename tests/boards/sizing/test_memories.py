@@ -17,7 +17,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 
 
 def random_core(rng):
-    """Any features, sizes and kinds of memories."""
+    """A core with random features, sizes and kinds of memories."""
 
     def flag():
         return bool(rng.integers(2))
@@ -57,7 +57,8 @@ def random_core(rng):
 
 
 def cells_of(fragment):
-    """The types of all instances of a design. To convert it to RTLIL would take most of the time."""
+    """The types of all instances of a design, found without converting it to RTLIL, which would take most of the
+    time."""
     for inner, *_ in fragment.subfragments:
         if isinstance(inner, Instance):
             yield inner.type
@@ -66,7 +67,7 @@ def cells_of(fragment):
 
 
 def test_ecp5_block_rams_are_those_that_are_instantiated(request):
-    """The netlist says how many there are; the estimate must know without it."""
+    """The number is in the netlist; the estimate must find it without a netlist."""
     rng = rng_of(request.node.name)
     counts, graded, banks = [], 0, 0
     for _ in range(6):
@@ -76,7 +77,7 @@ def test_ecp5_block_rams_are_those_that_are_instantiated(request):
         cells = collections.Counter(cells_of(Fragment.get(LifCore(core), FAMILIES["ecp5"])))
         counts.append(cells["DP16KD"])
         assert sum(block_rams(array, "ecp5") for array in arrays(core)) == counts[-1], core
-        if core.v_width <= 18:  # wider ones are cut in two by synthesis
+        if core.v_width <= 18:  # wider ones are divided in two by synthesis
             assert estimate(core, DEVICES["LFE5U-85F"], link=None).dsp == cells["MULT18X18D"]
     assert len(set(counts)) > 4
     assert graded > 0

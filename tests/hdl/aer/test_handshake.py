@@ -15,7 +15,7 @@ EVENTS = 40
 
 
 class ProtocolError(Exception):
-    """A side did what it must not do in this phase."""
+    """A side acted against the handshake in this phase."""
 
 
 def simulate(design, process, *others):
@@ -36,7 +36,7 @@ async def until(ctx, pin, level, limit=300):
 
 
 def received(design, rng, *, stall):
-    """What the stream of a receiver gives when a partner sends ``EVENTS`` addresses."""
+    """The addresses that a receiver outputs when a partner sends ``EVENTS`` addresses."""
     on = int(not design.active_low)
     sent = [int(address) for address in rng.integers(1 << len(design.address), size=EVENTS)]
     found = []
@@ -70,7 +70,7 @@ def received(design, rng, *, stall):
 
 
 def delivered(design, rng, *, setup_cycles=1):
-    """What a partner is given by a sender."""
+    """The addresses that a sender delivers to a partner."""
     on = int(not design.active_low)
     sent = [int(address) for address in rng.integers(1 << len(design.address), size=EVENTS)]
     found = []
@@ -120,7 +120,7 @@ def test_lines_are_active_high_and_pass_two_stages_by_default():
     assert (receiver.acknowledge.init, sender.request.init, sender.setup_cycles) == (0, 0, 1)
     assert AerReceiver(3, active_low=True).acknowledge.init == AerSender(3, active_low=True).request.init == 1
     del receiver, sender
-    gc.collect()  # they are never elaborated, of which Amaranth warns when they are collected: here
+    gc.collect()  # Amaranth warns when these designs, which are never elaborated, are collected: do that here
 
 
 @pytest.mark.parametrize("active_low", [False, True])
@@ -196,4 +196,4 @@ def test_a_planted_bug_in_the_sender_is_found(bug):
 def test_refuses_bad_parameters(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

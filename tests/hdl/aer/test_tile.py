@@ -23,10 +23,10 @@ WIDTH, DEPTH = 4, 8
 
 
 def check_queue(queue, rng, *, events=200, turn=0.03, resets=2, both=False):
-    """Random axons, many of them twice, against a list; a reset at any time empties it.
+    """Random axons, many of them repeated, compared with a list; a reset at any time empties the queue.
 
-    As in a tile, a queue either collects or gives, and turns with a chance of ``turn`` when no axon is coming in. With
-    ``both`` it gives at any time, but not the axon that is just being looked up.
+    As in a tile, a queue either collects or gives, and switches with probability ``turn`` when no axon is coming in.
+    With ``both`` it gives at any time, except the axon that is being looked up.
     """
     m, reset = Module(), Signal()
     m.submodules.queue = ResetInserter(reset)(queue)
@@ -47,7 +47,7 @@ def check_queue(queue, rng, *, events=200, turn=0.03, resets=2, both=False):
                 inside.clear()
                 offered = None
                 assert ctx.get(queue.busy), "it forgets what was in it first"
-                # An axon a cycle is forgotten, and nothing is taken before.
+                # One axon is cleared per cycle, and none is accepted before that is finished.
                 for _ in range(1 << WIDTH):
                     assert (ctx.get(queue.busy), ctx.get(queue.i.ready)) == (1, 0)
                     await ctx.tick()
@@ -107,7 +107,7 @@ def test_axons_wait_while_others_leave(request):
 
 
 def table_of(rng, direction):
-    """A tile with a table in which half is known, and the table as a dictionary."""
+    """A tile with a table of which half the entries are known, and the table as a dictionary."""
     parameters = AerTileParameters(direction=direction, address_width=5, axon_width=6)
     entries = {}
     for key in rng.permutation(parameters.table.depth)[: parameters.table.depth // 2]:
@@ -238,9 +238,10 @@ DESTINATIONS = {"spike_destinations": SPIKE_TO, "tick_destinations": TICK_TO, "a
 
 
 class Tile:
-    """The ports of an AER tile with a chip at its wires, and two sources and a sink that keep to the rules.
+    """The ports of an AER tile, with a chip at its wires, and two sources and a sink that obey the token rules.
 
-    ``alive`` is whether the chip does its part, ``addresses`` what it still sends or what it has received.
+    ``alive`` states whether the chip responds; ``addresses`` are those that it still sends, or those that it has
+    received.
     """
 
     def __init__(self, design, rng, *, stall=0.3):
@@ -250,7 +251,7 @@ class Tile:
         self.offered, self.asked = None, 0
 
     async def cycle(self, ctx):
-        """One clock cycle: a packet each way, and a phase of the handshake."""
+        """One clock cycle: a packet in each direction, and a phase of the handshake."""
         tile, p = self.design, self.design.parameters
         if self.offered is None and self.outgoing and self.rng.random() < 0.8:
             self.offered = self.outgoing.popleft()
@@ -270,7 +271,7 @@ class Tile:
         await ctx.tick()
 
     def phase(self, ctx, sends):
-        """What the chip does next, if it is its turn."""
+        """The next action of the chip, if it is its turn."""
         tile = self.design
         request, acknowledge = ctx.get(tile.request), ctx.get(tile.acknowledge)
         if not sends and request != acknowledge:
@@ -332,7 +333,8 @@ def packet_of(kind, step, *, last=0, axon=0):
 
 
 def check_input(kind, rng, *, steps=6):
-    """Bursts with repeated, unknown and more addresses than the queue holds: each step in full, and the counters."""
+    """Bursts with repeated and unknown addresses, and with more than the queue holds: each step is complete, and the
+    counters are right."""
     parameters, entries, words = table_of(rng, AerDirection.INPUT)
     parameters = replace(parameters, depth=DEPTH)
     tile = Tile(kind(parameters), rng)
@@ -383,18 +385,18 @@ def check_input(kind, rng, *, steps=6):
 
 
 def check_output(kind, rng, *, first):
-    """One parity fills its queue while the chip is dead: the packets behind wait, those of the other parity are taken
+    """One parity fills its queue while the chip is dead: packets behind it wait, those of the other parity are accepted
     as long as none waits, and all of them reach the chip, step by step."""
     parameters, entries, words = table_of(rng, AerDirection.OUTPUT)
     parameters = replace(parameters, depth=DEPTH)
     known = sorted(entries)
-    room = 0  # what a queue holds, with what has been read out of its memory
+    room = 0  # the capacity of a queue, including the words read out of its memory
 
     def spikes(step, count):
         return [packet_of(PacketKind.SPIKE, step, axon=int(axon)) for axon in rng.choice(known, count)]
 
     async def fill(ctx, tile, count):
-        """One source has ended step 0, and the other sends ``count`` spikes, which the dead chip does not take."""
+        """One source has ended step 0, and the other sends ``count`` spikes, which the dead chip does not accept."""
         tile.alive = False
         await tile.load(ctx, words, **DESTINATIONS, sinks=1, sources=2)
         assert await tile.get(ctx, "status") == 1

@@ -11,7 +11,7 @@ from spikeloom.hdl.lib.block_queue import READ_LATENCY
 
 
 def test_blocks_are_read_in_any_order(request):
-    """Blocks are offered when they are complete, may be read while later ones come, and wait for room."""
+    """Blocks are offered when they are complete, may be read while later ones arrive, and wait for room."""
     rng = rng_of(request.node.name)
     size, blocks = 4, 12
     dut = SpikeBlocks(8, size)

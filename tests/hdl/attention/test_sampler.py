@@ -14,13 +14,13 @@ from spikeloom.hdl.attention.sampler import AndSampler
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_sampler(request, bits):
-    """A sample a cycle, of words with every number of common ones, equal to the carry of count and word."""
+    """One sample per cycle, for words with every number of common ones, equal to the carry of count plus word."""
     rng = rng_of(request.node.name)
     dut, size = AndSampler(bits), 1 << bits
     cases = 300
     count = rng.integers(0, size + 1, cases)
     left = np.argsort(rng.random((cases, size)), axis=1) < count[:, None]
-    right = left | (rng.random((cases, size)) < 0.2)  # of the ones of the right, some meet a zero
+    right = left | (rng.random((cases, size)) < 0.2)  # some ones of the right word meet a zero
     swap = rng.random(cases) < 0.5
     left, right = np.where(swap[:, None], right, left), np.where(swap[:, None], left, right)
     words = np.where(rng.random(cases) < 0.6, size - count + rng.integers(-1, 2, cases), rng.integers(0, size, cases))
@@ -54,7 +54,7 @@ def test_bad_sampler():
         AndSampler(0)
     with pytest.raises(ValueError, match=r"^bits must be an integer from 1 to 8, not 9$"):
         AndSampler(9)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here
 
 
 PLANTED = {

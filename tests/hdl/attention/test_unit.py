@@ -49,7 +49,7 @@ def test_every_sample_equals_the_reference(request, tokens, features, heads, row
 
 @pytest.mark.parametrize("number", range(8))
 def test_random_shapes(request, number):
-    """Shapes, samples, steps, seeds, masks and pauses, all at random."""
+    """Random shapes, samples, steps, seeds, masks and pauses."""
     rng = rng_of(request.node.name)
     tokens, features = (1 << int(rng.integers(1, 6)) for _ in range(2))
     rows = 1 << int(rng.integers(0, tokens.bit_length()))
@@ -89,14 +89,14 @@ def test_pauses_change_nothing(request, idle, stall):
     ],
 )
 def test_cycles(request, tokens, features, heads, rows, steps):
-    """From the start of the first pass to the last A: those of the rows, and a constant for all shapes."""
+    """From the start of the first pass to the last A: the cycles of the rows, and a constant for all shapes."""
     rng = rng_of(request.node.name)
     parameters = AttentionParameters(tokens=tokens, features=features, heads=heads, rows=rows)
     q, k, v = random_attention(rng, parameters, steps)
     run = run_unit(AttentionUnit(parameters), rng, q, k, v, idle=0, stall=0)
     words, _ = expected_words(parameters, q, k, v)
     assert run.words(0) == words
-    # The first pass can start when the last word of the first head has been taken.
+    # The first pass can start when the last word of the first head has been accepted.
     complete = max(run.taken[0][rows - 1][1], run.taken[1][tokens - 1][1], run.taken[2][features - 1][1])
     last = run.given[0][-1][1]
     assert parameters.cycles(steps) <= last - complete <= parameters.cycles(steps) + PIPELINE_CYCLES
@@ -105,7 +105,7 @@ def test_cycles(request, tokens, features, heads, rows, steps):
 PLANTED = {
     "steps of a sample": ("Mux(final, 1, step + 1)", "Mux(final, 0, step + 1)"),
 }
-"""Those in the parts of the unit are in their tests."""
+"""Bugs in the parts of the unit are in the tests of these parts."""
 
 
 @pytest.mark.parametrize("bug", PLANTED)
@@ -117,4 +117,4 @@ def test_a_planted_bug_is_found(bug):
 def test_bad_parameters():
     with pytest.raises(TypeError, match=r"^parameters must be AttentionParameters, not 64$"):
         AttentionUnit(64)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

@@ -13,7 +13,7 @@ from spikeloom.sim.lib.words import bits_for
 
 
 class Bench:
-    """Adds words of random weights to few accumulators, all but one, and sweeps them."""
+    """Adds words of random weights to a few accumulators, all except one, and sweeps them."""
 
     def __init__(self, rng, core):
         self.rng, self.core, self.dut = rng, core, Accumulator(core)
@@ -22,7 +22,7 @@ class Bench:
         self.sums = [{}, {}]
         self.due = [
             (False, None)
-        ] * Accumulator.READ_LATENCY  # in each cycle: whether an accumulator is swept, and what it holds, if anything
+        ] * Accumulator.READ_LATENCY  # for each cycle, whether an accumulator is swept, and its content, if any
         self.seen, self.expected = [], []
         self.latest, self.distances = {}, set()  # between words for the same accumulators
 
@@ -39,7 +39,8 @@ class Bench:
         await ctx.tick().repeat(4)
 
     async def cycle(self, ctx, *, bank=None, swept=None):
-        """One cycle, in which a word may come for ``bank``, and ``swept``, a bank and a place, may be swept."""
+        """Run one cycle, in which a word may arrive for ``bank``, and ``swept``, a bank and an address, may be
+        swept."""
         dut, rng = self.dut, self.rng
         ctx.set(dut.word.valid, 0)
         if bank is not None and rng.random() < 0.8:
@@ -77,7 +78,7 @@ class Bench:
 
 
 def _spread(count):
-    """A few numbers below ``count`` that differ in every bit, the first and the last among them."""
+    """A few numbers below ``count`` that differ in every bit, including the first and the last."""
     return sorted({0, 1, count - 2, count - 1, *(1 << bit for bit in range(bits_for(count)) if 1 << bit < count)})
 
 
@@ -128,5 +129,5 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_planted_bug_is_found(monkeypatch, mutation):
-    """In what is touched, cleared or forwarded: the engine differs."""
+    """The bug is in the touched bits, the clearing or the forwarding: the engine differs."""
     assert_found(monkeypatch, mutation, engine, accumulate, *MUTATIONS[mutation])

@@ -15,14 +15,14 @@ from spikeloom.sim.lib.words import bits_for, pack_lanes, weight_bits, weight_ra
 
 PRODUCT_CYCLES = 2
 SETTLED = 4
-"""Cycles from the addition of a word to a read of its sum that may not return the old one."""
+"""Cycles from the addition of a word until a read no longer returns the old sum."""
 
 
 class Bench:
-    """Random words for few accumulators, a word in most cycles, and reads of the sums for a sweep in between.
+    """Random words for a few accumulators, a word in most cycles, with reads of the sums for a sweep in between.
 
-    What the control signals of a cycle say is worked out from the words themselves, each by its definition in
-    `control_layout`: nothing of `spikeloom.hdl.core.accumulate` takes part.
+    The control signals of a cycle are computed from the words themselves, each by its definition in `control_layout`,
+    independently of `spikeloom.hdl.core.accumulate`.
     """
 
     def __init__(self, rng, core, number):
@@ -36,7 +36,7 @@ class Bench:
         self.image = pack_lanes(weight_bits(whole.reshape(-1), core.weight_width), core.lanes)
         self.weights = whole[:, number * core.bank_lanes : (number + 1) * core.bank_lanes]
         self.places = [0, 1, core.words - 1, 1 << bits_for(core.words), (1 << bits_for(core.words)) + 1]
-        self.words = [None] * 8  # per cycle: the place, the word of weights, and the value of its event
+        self.words = [None] * 8  # for each cycle: the address, the weight word, and the value of its event
         for _ in range(300):
             value = (
                 int(rng.integers(-(1 << core.value_width) // 2, 1 << core.value_width >> 1)) if core.value_width else 1
@@ -81,7 +81,7 @@ class Bench:
         await load_memory(ctx, dut.load, core.memories["weights"].number, self.image)
         asked = []
         for cycle in range(len(self.words)):
-            # A place that was not added to lately, so that the memory surely has its last sum.
+            # An address without a recent addition, so that the memory certainly has its last sum.
             lately = {word[0] for c in range(cycle - SETTLED, cycle + 3) if (word := self.word_at(c))}
             free = [place for place in self.sums if place not in lately]
             swept = free[cycle % len(free)] if free and cycle % 3 else None
@@ -139,5 +139,5 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_planted_bug_is_found(monkeypatch, mutation):
-    """In what is forwarded: the engine differs."""
+    """The bug is in the forwarding: the engine differs."""
     assert_found(monkeypatch, mutation, accumulate, adders, *MUTATIONS[mutation])

@@ -22,7 +22,7 @@ from spikeloom.sim.network.reference import simulate
 
 EXAMPLES = 16
 SHORT = re.compile(r"it needs \d+ [a-z]+|could overflow the accumulator, their sum needs \d+ bits")
-"""What a refusal names: the resource that is short."""
+"""The resource that a refusal names."""
 
 
 @st.composite
@@ -40,7 +40,7 @@ def cases(draw):
 
 
 def run_case(case, seen):
-    """Run a drawn case and note in ``seen`` what was seen."""
+    """Run a random case, and record in ``seen`` what occurred."""
     core, rng = case["core"], np.random.default_rng(case["seed"])
     readout = core.readout and bool(case["seed"] & 1)
     if case["maps"]:

@@ -41,7 +41,7 @@ def check(rng, core, network, spikes, **bench):
 
 
 def is_interesting(reference):
-    """Of every population that spikes at all some neurons fire, and not all of them always."""
+    """In every population that spikes at all, some neurons fire, and not all of them always."""
     fired = {name: spikes.mean() for name, spikes in reference.spikes.items()}
     return sum(0 < mean < 1 for mean in fired.values()) >= 2
 
@@ -66,7 +66,7 @@ def test_weight_widths(request, weight_width):
 
 
 def test_membranes_of_a_map_are_read_out(request):
-    """Neurons that do not spike, in slots that do not follow their numbers."""
+    """Neurons that do not spike, in slots that are not in the order of their numbers."""
     rng = rng_of(request.node.name)
     convolution = Convolution(input_shape=(2, 5, 5), output_channels=3, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
     weight = rng.integers(-90, 90, convolution.weight_shape)
@@ -89,7 +89,7 @@ def test_membranes_of_a_map_are_read_out(request):
 
 
 def test_a_word_in_every_cycle_through_the_engine(request):
-    """A depthwise convolution: each event is one word, for the accumulators of the event before as well."""
+    """A depthwise convolution: each event is one word, some for the same accumulators as the event before."""
     rng = rng_of(request.node.name)
     convolution = Convolution(input_shape=(2, 8, 8), output_channels=2, kernel=(2, 2), stride=(2, 2), groups=2)
     weight = rng.integers(1, 90, convolution.weight_shape)

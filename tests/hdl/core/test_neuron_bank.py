@@ -22,7 +22,7 @@ STEPS = 5
 
 
 class Bench:
-    """Words of neurons, one per cycle, again in each step; ``order`` is that of the words."""
+    """Words of neurons, one per cycle, repeated in each step; ``order`` is the order of the words."""
 
     def __init__(self, rng, core, number):
         self.core, self.dut, self.number = core, NeuronBank(core, number), number
@@ -30,7 +30,7 @@ class Bench:
         self.timing = LaneTiming.of(core)
         state_latency = 2 if core.state_memory == "block" else 1
         neuron_latency = NEURON_LATENCY if core.neuron_layout.width else 0
-        # The cycle of the first lane stage, counted from the cycle in which the slowest memory is addressed.
+        # The cycle of the first lane stage, relative to the cycle in which the slowest memory is addressed.
         self.arrival = max(state_latency, neuron_latency)
         self.addressed = {"state": self.arrival - state_latency, "neuron": self.arrival - neuron_latency}
         self.currents = rng.integers(-90, 160, (STEPS, core.neurons))
@@ -91,7 +91,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("lanes", "banks", "number"), [(1, 1, 0), (4, 1, 0), (16, 2, 1)])
 def test_steps_of_all_words(request, case, lanes, banks, number):
-    """Each word reaches its lanes with its own parameters and states, in any order; what is not valid counts as 0."""
+    """Each word reaches its lanes with its own parameters and states, in any order; entries that are not valid count as
+    0."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CASES[case], lanes=lanes, lane_banks=banks, neurons=6 * lanes)
     bench = Bench(rng, core, number)
@@ -127,5 +128,5 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_planted_bug_is_found(monkeypatch, mutation):
-    """In what a lane is told: the engine differs."""
+    """The bug is in the inputs of a lane: the engine differs."""
     assert_found(monkeypatch, mutation, sweep, neuron_bank, *MUTATIONS[mutation])

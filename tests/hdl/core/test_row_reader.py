@@ -68,12 +68,12 @@ def test_random_networks_word_for_word(request, kind, case, idle):
     assert rows.weight_words <= core.weight_words
     assert len(words) > 50
     assert {bank ^ parity for _, _, bank, parity in words} == ({0} if last else {0, 1})
-    if not idle and not last and not core.sparse:  # positions that meet nothing may show between two short rows
+    if not idle and not last and not core.sparse:  # positions without taps may be visible between two short rows
         assert len(words) == cycles if kind == "plain" else len(words) >= 0.95 * cycles
 
 
 def test_rows_that_nothing_continues_keep_the_order(request):
-    """One connection, so one row an event: the words come exactly as the model yields them."""
+    """One connection, so one row per event: the words come exactly as the model yields them."""
     rng = rng_of(request.node.name)
     convolution = Convolution(
         input_shape=(3, 8, 7), output_channels=4, kernel=(3, 2), stride=(2, 1), padding=(1, 1), dilation=(1, 2)
@@ -120,7 +120,7 @@ LONG = CoreParameters(lanes=1, neurons=16, axons=16, weight_words=256, populatio
 
 
 def check_long_rows(rng, module):
-    """Rows of every length up to all words of a core, one after the other: a counter of them is used to its end."""
+    """Rows of every length, up to all words of a core, one after the other, so that a counter reaches its maximum."""
     for size in range(1, LONG.words + 1):
         weight = rng.integers(-9, 9, (size, 4))
         network = one_connection(4, QuantisedConnection(source=INPUT, target="a", weight=weight))
@@ -149,7 +149,8 @@ def test_rows_that_end_too_early_are_found(request, old, new):
 
 
 def test_events_that_meet_nothing_cost_no_word(request):
-    """Stride 3 and a kernel of 1: eight of nine positions meet nothing; while words are added they pass unseen."""
+    """Stride 3 and a kernel of 1: eight of nine positions have no taps; while words are being added, they cost no
+    cycle."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, lanes=1)
     convolution = Convolution(input_shape=(1, 8, 8), output_channels=40, kernel=(1, 1), stride=(3, 3))
@@ -166,7 +167,7 @@ def test_empty_sparse_rows_cost_no_word(request):
     rng = rng_of(request.node.name)
     weight = np.zeros((32, 60), int)
     weight[:, ::5] = 1
-    for width, depth in ((0, 4096), (3, 4096), (3, 1 << 15)):  # deep memories take a cycle more
+    for width, depth in ((0, 4096), (3, 4096), (3, 1 << 15)):  # deep memories take one more cycle
         core = dataclasses.replace(CORE, lanes=1, coordinate_width=width, weight_words=depth, sparse=True)
         network = one_connection(60, QuantisedConnection(source=INPUT, target="a", weight=weight))
         rows = rows_of(network, core, layouts(network, 1))
@@ -183,7 +184,7 @@ MUTATIONS = {
     ),
     "address of a row": ("first.axon[coordinates:]", "first.axon"),
 }
-"""Those of what the reader is made of are in the tests of its parts."""
+"""Bugs in the parts of the reader are in the tests of these parts."""
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

@@ -111,4 +111,4 @@ def test_rows_with_coordinates_and_targets_are_refused():
             match=r"^a core whose weights are streamed must have rows without coordinates and explicit targets$",
         ):
             module.StreamSequencer(dataclasses.replace(CORE, **changes))
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

@@ -38,7 +38,7 @@ class Bench:
         self.sent = {}  # (step, word) -> (emit bits, values)
         self.read = []  # (step, word) in the order of the reads
         self.busy_cycles = []
-        self.far = far_cycles(core.lane_banks)  # accumulators in banks answer this much later than `current_valid`
+        self.far = far_cycles(core.lane_banks)  # accumulators in banks answer this many cycles after `current_valid`
 
     async def run(self, ctx):
         dut, core = self.dut, self.core
@@ -55,7 +55,7 @@ class Bench:
                 ctx.set(dut.start, 1)
                 await ctx.tick()
                 ctx.set(dut.start, 0)
-                ctx.set(dut.rule, {})  # it is held from here on
+                ctx.set(dut.rule, {})  # the word is held from here on
                 await self._sweep(ctx, number)
                 assert {name: ctx.get(getattr(dut.held_rule, name)) for name in rule} == rule
                 for _ in range(self.pauses[number, place]):
@@ -84,7 +84,7 @@ class Bench:
         self.busy_cycles.append(cycles)
 
     def expected(self):
-        """``(step, word)`` of all words in which something is sent, with the bits and the membranes."""
+        """``(step, word)`` of all words that send something, with the bits and the membranes."""
         found, fired = {}, 0
         lanes = self.core.lanes
         for (first, last), p in zip(self.ranges, self.parameters, strict=True):
@@ -132,10 +132,10 @@ def test_populations_in_turn(request, case, lanes, banks):
         assert found == bits, key
         assert all(sent[lane] == values[lane] for lane in range(lanes) if bits >> lane & 1), key
     assert 0 < fired < STEPS * 7 * lanes
-    # Each accumulator is read once in a step, in order, and words that no population has never are.
+    # Each accumulator is read once per step, in order, and words that belong to no population never are.
     words = [word for first, last in bench.ranges for word in range(first, last + 1)]
     assert bench.read == [(number, word) for number in range(STEPS) for word in words]
-    # A word per cycle and a constant, which is that of the lanes, the slowest memory and the way to the banks.
+    # A word per cycle plus a constant, which includes the lanes, the slowest memory and the path to the banks.
     timing = LaneTiming.of(core)
     states = 2 if core.state_memory == "block" else 1
     arrival = max(states, 2 if core.neuron_layout.width else 0, READ_LATENCY - timing.current)
@@ -152,5 +152,5 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_planted_bug_is_found(monkeypatch, mutation):
-    """In a core of several banks: the engine differs from the reference."""
+    """In a core of several banks, the engine differs from the reference."""
     assert_found(monkeypatch, mutation, engine, sweep, *MUTATIONS[mutation])

@@ -61,8 +61,8 @@ class Ports:
 
 
 def check(core, rng):
-    """Three runs: of a loaded program, of the same after each kind of clear in the middle of a step, of none after a
-    reset."""
+    """Three runs: of a loaded program, of the same program after each kind of clear in the middle of a step, and after
+    a reset without a program."""
     network = random_network(rng, SMALL, inputs=6, sizes=(5, 4))
     program = place(network, FabricConfig(core=SMALL))
     ports = Ports(core)
@@ -86,7 +86,7 @@ def check(core, rng):
             assert counted["words"] == expected_words(network, SMALL, spikes, reference)
             assert 0 < counted["words"] <= counted["waiting_cycles"] < counted["busy_cycles"]
             assert 0 < counted["sweep_cycles"] < counted["busy_cycles"]
-            # A spike of a step that does not end: a clear must forget it, and all states and counts.
+            # A spike of a step that does not end: a clear must discard it, and all states and counts.
             axon = int(program.input_axons[0])
             for _ in range(2):
                 await ports.exchange(ctx, Packet(PacketKind.SPIKE, axon=axon, value=1), ready=False)
@@ -101,7 +101,7 @@ def check(core, rng):
                 ctx.set(signal, 0)
             await ctx.tick().repeat(2 * SMALL.words + 8)
             assert [await ports.read(ctx, name) for name in COUNTERS if name != "busy_cycles"] == [0] * 5
-        # The reset has taken `sources`: nothing begins.
+        # The reset has cleared `sources`, so no step begins.
         taken, _ = await ports.exchange(ctx, Packet(PacketKind.TICK, last=1), ready=True)
         assert taken
         for _ in range(60):

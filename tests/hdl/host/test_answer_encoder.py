@@ -14,7 +14,8 @@ from spikeloom.sim.lib.registers import CORE_TILE
 
 
 def test_values_of_graded_spikes(request):
-    """A spike whose value is 1 is one byte, another brings its value; a core without values means nothing by them."""
+    """A spike with the value 1 is one byte, and any other carries its value; a core without values leaves the field
+    undefined."""
     data = random_data(rng_of(request.node.name), 9)
     lengths = []
     for graded in (False, True):
@@ -61,7 +62,8 @@ def test_planted_bugs_are_found(monkeypatch, name):
 
 
 class FarTiles(wiring.Component):
-    """A bridge whose tiles are ``latency`` cycles away: the bench answers after one, and registers are the rest."""
+    """A bridge whose tiles are ``latency`` cycles away: the bench answers after one cycle, and registers add the
+    others."""
 
     def __init__(self, design):
         self.bridge = design

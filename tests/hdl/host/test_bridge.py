@@ -66,7 +66,7 @@ def test_a_host_that_does_not_read_stops_no_input(request):
     spikes = rng.random((5, 30)) < 0.5
     bench = BridgeBench(HostBridge(7, 16), rng, stalled=("host",), density=0)
     run = bench.simulate(encode_spikes(spikes))
-    # The TICK that answers step 0 waits as a byte, so the ACK behind it has come through; TICK 1 waits as a packet.
+    # The TICK that answers step 0 waits as a byte, so the ACK behind it has passed; TICK 1 waits as a packet.
     steps = run.acknowledged + 2
     assert steps < 5
     assert sum(isinstance(r, Tick) for r in run.requests) == steps
@@ -76,7 +76,7 @@ def test_a_host_that_does_not_read_stops_no_input(request):
 
 
 def test_a_fabric_that_does_not_listen_stops_no_answers(request):
-    # Two steps have been sent when the fabric stops to listen; all it says about them reaches the host.
+    # Two steps have been sent when the fabric stops listening; all of its answers to them reach the host.
     rng = rng_of(request.node.name)
     bench = BridgeBench(HostBridge(7, 16), rng, density=8, idle=0, stall=0)
     data = encode_spikes(np.ones((2, 5), bool))
@@ -126,7 +126,7 @@ def test_registers_that_do_not_exist_read_zero(request):
 
 
 def test_clearing_begins_with_parity_zero(request):
-    # An odd number of steps, and no answers but what the bench gives: then the same again after clearing.
+    # An odd number of steps, answered only by the bench, and the same again after clearing.
     rng = rng_of(request.node.name)
 
     class Cleared(BridgeBench):
@@ -159,13 +159,14 @@ def test_clearing_begins_with_parity_zero(request):
 def test_bad_parameters_are_refused(arguments, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         HostBridge(*arguments)
-    gc.collect()  # so that what is said about the unfinished object is said, and ignored, here
+    gc.collect()  # warnings about the unfinished object appear, and are ignored, here
 
 
 def several_tiles(bridge, rng, *, steps=12):
-    """Three sources of which any may be a step ahead of another, and two sinks: what the host is told, and should be.
+    """Three sources, any of which may be a step ahead of another, and two sinks: the messages to the host, and the
+    expected ones.
 
-    Packets come as elastic time allows. Returns the packets for the fabric too.
+    Packets come in an order that elastic time allows. The packets for the fabric are returned too.
     """
     sources, sinks, sets = 3, 2, {"spike": 0b0101, "tick": 0b0111, "ack": 0b1110}
     data = b""
@@ -175,7 +176,7 @@ def several_tiles(bridge, rng, *, steps=12):
         data += encode_write(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.encode(value))
     host = deque(data + encode_spikes(rng.random((steps, 30)) < 0.1, np.arange(30)))
     done = [0] * sources  # steps that each source has finished
-    left = [int(rng.integers(4)) for _ in done]  # spikes that it still sends in this one
+    left = [int(rng.integers(4)) for _ in done]  # spikes that it has yet to send in this step
     expected, answers, given = [], bytearray(), []
     acks, acknowledged = deque(), []
     answered = sent = 0

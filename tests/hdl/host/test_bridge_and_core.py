@@ -33,7 +33,7 @@ def test_the_driver_runs_networks(request):
     rng = rng_of(request.node.name)
     board = Board(SimulatedLink(rng, FABRIC, stall=0.3))
     fired = []
-    # From one program to the next by clearing after an odd number of steps, then by a new session.
+    # One program follows another, first by clearing after an odd number of steps, then by a new session.
     for number, readout in enumerate((False, True, False)):
         if number == 2:
             board.reopen()
@@ -126,7 +126,7 @@ def test_values_of_an_input_with_coordinates(request):
 
 
 def test_values_come_back(request):
-    """Of graded spikes, in every population, and 1 is one of them."""
+    """Values of graded spikes in every population, including 1."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, value_width=6, accumulator_width=24)
     # Stalls have a generator of their own, so that the networks do not depend on how long an answer takes.
@@ -153,7 +153,8 @@ def test_values_come_back(request):
 
 
 def test_the_driver_runs_maps(request):
-    """Axons of 17 bits inside the core, 16 at most for the host; slots that do not follow the neurons' numbers."""
+    """Axons have 17 bits inside the core and at most 16 for the host; slots are not in the order of the neurons'
+    numbers."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         CORE, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=4, geometries=32, sparse=True
@@ -232,7 +233,7 @@ FABRICS = {
 
 
 def check_read_back(rng, fabric):
-    """Every word of every memory reads as it was written, in both orders; what there is not reads as 0."""
+    """Every word of every memory reads as it was written, in both orders; nonexistent words read as 0."""
     link = SimulatedLink(rng, fabric, stall=0.1)
     board = Board(link, fabric)
     written = {}
@@ -267,7 +268,7 @@ def test_memories_are_read_back(request, name):
 
 
 def check_that_reading_back_changes_nothing(rng, *, mesh):
-    """Before, between and after runs; the step that follows a READ at once finds its memories as they were."""
+    """Before, between and after runs; a step that immediately follows a READ finds its memories unchanged."""
     core = dataclasses.replace(CORE, axons=64, weight_words=256, read_back=True)
     fabric = mesh_of(2, 1, core=core) if mesh else FabricConfig(core=core)
     board = Board(SimulatedLink(rng, fabric, stall=0), fabric)
@@ -314,7 +315,8 @@ def test_planted_bugs_in_reading_back_are_found(request, monkeypatch, bug):
 
 
 def test_data_that_are_fetched_too_early_are_found(request, monkeypatch):
-    """The cycles that a tile has for a byte are not more than it takes by a factor: with a quarter of them it fails."""
+    """The cycles allowed to a tile for a byte exceed the needed ones by a bounded factor: a quarter of them is too
+    few."""
     monkeypatch.setattr(fabric_module, "READ_BACK_CYCLES", READ_BACK_CYCLES // 4)
     with pytest.raises((AssertionError, DriverError)):
         check_that_reading_back_changes_nothing(rng_of(request.node.name), mesh=False)

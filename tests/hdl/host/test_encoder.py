@@ -76,7 +76,8 @@ def test_images(request, mode, stall):
 
 
 class Growing(wiring.Component):
-    """An encoder whose images have more ``pixels`` after the first ``samples``; the next wait until these are sent."""
+    """An encoder whose images have more ``pixels`` after the first ``samples``; the next images wait until these have
+    been sent."""
 
     def __init__(self, settings, samples, pixels):
         self.encoder = SpikeEncoder(PARAMETERS, AXON_WIDTH)
@@ -108,7 +109,7 @@ class Growing(wiring.Component):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_no_pixel_now_is_none_when_there_are_more(request, mode):
-    """Axons between the pixels of the setting and those of the encoder leave nothing for a later setting."""
+    """Axons between the configured pixels and those of the encoder leave nothing for a later setting."""
     rng = rng_of(request.node.name)
     settings = dataclasses.replace(settings_of(rng, mode), pixels=10)
     more = dataclasses.replace(settings, pixels=PARAMETERS.pixels)
@@ -142,7 +143,7 @@ def word_with_value(event, value):
 
 
 def held(rng, count, *, module=encoder_module, parameters=HOLDING, **how):
-    """What an encoder makes of ``count`` steps with values, and what its model makes of them."""
+    """The output of an encoder for ``count`` steps with values, and that of its model."""
     settings = EncoderSettings(mode=EncoderMode.HOLD, pixels=int(rng.integers(1, 33)), steps=int(rng.integers(1, 9)))
     model, words, expected = EncoderModel(parameters, settings), [], []
     events = [
@@ -161,7 +162,7 @@ def held(rng, count, *, module=encoder_module, parameters=HOLDING, **how):
     encoder = module.SpikeEncoder(parameters, AXON_WIDTH, VALUE_WIDTH)
     ports = {name.removeprefix("encoder_"): value for name, value in settings.registers().items()}
     done = run_streams(Configured(encoder, ports), [encoder.i], [encoder.o], [words], rng, quiet=700, **how)
-    # Axon and value of a TICK mean nothing.
+    # Axon and value of a TICK are undefined.
     found = [given & 3 if given & 1 else given for given in done.words(0)]
     return found, expected
 
@@ -169,7 +170,7 @@ def held(rng, count, *, module=encoder_module, parameters=HOLDING, **how):
 @pytest.mark.parametrize("parameters", [HOLDING, dataclasses.replace(HOLDING, steps=256)], ids=["wide", "narrow"])
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 def test_a_held_step_is_repeated(request, stall, parameters):
-    """With values that are wider and narrower than what a pixel keeps otherwise."""
+    """With values that are wider and narrower than a pixel is otherwise."""
     rng = rng_of(request.node.name)
     spikes = 0
     for _ in range(4):
@@ -207,7 +208,7 @@ def test_a_planted_bug_in_holding_is_found(request, old, new):
     broken = mutated(encoder_module, old, new)
     rng = rng_of(request.node.name)
     for _ in range(4):
-        # Three bits kept per pixel, so that the values need more.
+        # Three bits are kept per pixel, so that the values need more.
         found, expected = held(rng, 4, module=broken, parameters=dataclasses.replace(HOLDING, steps=2))
         if found != expected:
             return
@@ -279,7 +280,7 @@ def test_a_planted_bug_is_found(monkeypatch, old, new):
     for case in range(12):
         rng = rng_of(f"planted {case}")
         settings = settings_of(rng, MODES[case % 2])
-        if case % 3 == 0:  # what is looked at is wiped while the next image comes
+        if case % 3 == 0:  # processed pixels are cleared while the next image arrives
             settings = dataclasses.replace(settings, steps=1)
         images = images_of(rng, settings, 4)
         events = with_strays(rng, [event for image in images for event in events_of(image, settings)])
@@ -294,7 +295,7 @@ def test_a_planted_bug_is_found(monkeypatch, old, new):
 
 @pytest.mark.parametrize("value_width", [0, VALUE_WIDTH])
 def test_netlists_without_hold_are_as_before_it(value_width):
-    """The names of the modes are in them."""
+    """The names of the modes are in the netlists."""
     plain, holding = (
         rtlil.convert(SpikeEncoder(parameters, AXON_WIDTH, value_width), emit_src=False)
         for parameters in (PARAMETERS, HOLDING)
@@ -309,4 +310,4 @@ def test_netlists_without_hold_are_as_before_it(value_width):
 def test_more_pixels_than_axons():
     with pytest.raises(ValueError, match=r"^pixels must be at most 16, one per axon of 4 bits, not 32$"):
         SpikeEncoder(PARAMETERS, 4)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

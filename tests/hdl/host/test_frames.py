@@ -52,7 +52,7 @@ def random_frame(rng, largest=LARGEST, expected=0, acknowledged=0):
 
 
 DISTANCES = (0, 1, 2, 255, 256, 32_767, 32_768, 65_535, 65_536, 1 << 23, 1 << 24, 1 << 30, (1 << 31) - 1, 1 << 31)
-"""Between offsets, where a carry or a sign can go wrong."""
+"""Distances between offsets at which a carry or a sign can go wrong."""
 
 
 def random_offset(rng, near):
@@ -63,7 +63,7 @@ def random_offset(rng, near):
 
 
 def line_of(rng, frame, largest=LARGEST):
-    """The bytes of ``frame`` without its delimiter: in half of the cases as they are, else damaged or not allowed."""
+    """The bytes of ``frame`` without its delimiter: unchanged in half of the cases, otherwise damaged or invalid."""
     line = bytearray(frame.encode()[:-1])
     damage = rng.choice(["none", "bytes", "length", "long"], p=[0.5, 0.3, 0.1, 0.1])
     if damage == "bytes":
@@ -85,7 +85,7 @@ FIELDS = ("in_order", "ahead", "acknowledge", "acknowledge_near", "limit", "limi
 
 
 def fields_of(frame, bases, low_bytes):
-    """What a receiver says of the header of a frame, where the offsets of the link are ``bases``."""
+    """The fields that a receiver reports for the header of a frame, where the offsets of the link are ``bases``."""
     ahead = offset_difference(frame.sequence, bases[0])
     near = 1 << 8 * low_bytes
     window = offset_difference(frame.limit, bases[1])
@@ -216,7 +216,7 @@ def test_long_frames_that_come(request, largest, count):
 @pytest.mark.parametrize("size", [234, 235, 236, 488, 489, 490, 1400])
 @pytest.mark.parametrize("zeros", [0, 1])
 def test_blocks_end_where_the_frame_does(request, size, zeros):
-    """Payloads with which the last COBS block is full, or nearly so, there and back."""
+    """Payloads with which the last COBS block is full, or nearly full, in both directions."""
     rng = rng_of(request.node.name)
     payload = bytearray(rng.integers(1, 256, size, dtype="u1").tobytes())
     payload[-1] *= 1 - zeros
@@ -233,9 +233,9 @@ def test_blocks_end_where_the_frame_does(request, size, zeros):
 
 
 def send(sender, sent, ring, rng, *, stall, nonce):
-    """Compare what ``sender`` puts on the line for frames one after the other, byte by byte, with what it must be.
+    """Compare the bytes that ``sender`` sends for successive frames with the expected ones, byte by byte.
 
-    The payload comes out of ``ring``.
+    The payload is read from ``ring``.
     """
 
     async def memory(ctx):
@@ -284,7 +284,7 @@ def send(sender, sent, ring, rng, *, stall, nonce):
 
 
 def ending_with_zero(frame):
-    """The frame with another limit, so that the last byte of its CRC is 0."""
+    """The frame with another limit, chosen so that the last byte of its CRC is 0."""
     return next(
         changed
         for limit in range(10_000)

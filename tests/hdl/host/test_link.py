@@ -42,7 +42,7 @@ def data(payload=b"", sequence=0, **fields):
 
 
 def waits(board, *frames):
-    """Send frames without a pause; returns the cycles that the line waits before each byte is taken."""
+    """Send frames without a pause; return the cycles for which the line waits before each byte is accepted."""
     board.to_board.extend(b"".join(frame if isinstance(frame, bytes) else frame.encode() for frame in frames))
     found, count = [], 0
     while board.to_board:
@@ -58,7 +58,7 @@ def waits(board, *frames):
 
 
 def test_the_line_waits_while_a_frame_is_evaluated():
-    """For one cycle after each decoded byte; after a frame for four, and for one more if a session begins."""
+    """One cycle after each decoded byte; after a frame four, and one more if a session begins."""
     board = Board(Link(PARAMETERS, IDENTITY))
     opening, good, bad, noise = Frame(kind=Kind.OPEN, payload=b"abcd"), data(b"a"), b"\x02", b"\x01"
     frames = [opening.encode(), opening.encode(), good.encode(), bad + b"\0", noise + b"\0", b"\0", noise + b"\0"]
@@ -74,7 +74,7 @@ def test_the_line_waits_while_a_frame_is_evaluated():
 
 
 def test_a_byte_right_after_a_frame_is_a_damaged_frame():
-    """The evaluation of a frame must be over when the shortest frame after it ends."""
+    """The evaluation of a frame must be finished when the shortest frame after it ends."""
     board = opened()
     assert board.exchange(data(), b"\x01\0") == [data(limit=128, again=True)]
     assert board.exchange(data(reply=True), b"\x01\0")[0] == data(limit=128)
@@ -118,7 +118,7 @@ def test_open_with_a_new_nonce_begins_anew():
 
 
 def beginning(board):
-    """What a session says at first: nothing without credit, an answer, that a frame is damaged, then bytes."""
+    """The first frames of a session: none without credit, an answer, the report of a damaged frame, then bytes."""
     board.to_send.extend(b"bytes for the host")
     frames = board.exchange(cycles=200) + board.exchange(data(reply=True, limit=0), cycles=400)
     frames += board.exchange(b"\x02\0", cycles=400) + board.exchange(b"\x02\0", cycles=400)
@@ -127,7 +127,7 @@ def beginning(board):
 
 
 def stay_owed(board):
-    """The line takes no byte, so that neither an answer nor the error of a frame can be reported."""
+    """The line accepts no byte, so neither an answer nor the error of a frame can be reported."""
     board.deaf = True
     board.exchange(data(reply=True), data(b"gap", 7), b"\x02\0", cycles=300)
 
@@ -240,7 +240,7 @@ def test_long_payload_up_to_the_limit():
         payload = bytes(number % 255 + 1 for number in range(largest))
         assert board.exchange(data(payload), cycles=1000 + 4 * largest)[-1].acknowledge == largest
         board.to_send.extend(payload)
-        # A further frame would begin within 900 cycles: a block of COBS is built at three cycles per byte.
+        # A further frame would begin within 900 cycles: a COBS block is built at three cycles per byte.
         frames = board.exchange(cycles=9000, until=bool) + board.exchange()
         assert [frame.payload for frame in frames] == [payload]
         if largest < 1400:
@@ -250,10 +250,10 @@ def test_long_payload_up_to_the_limit():
 
 
 def test_credit():
-    """The host may fill the ring and no more; a frame that does not fit is dropped whole, and said so."""
+    """The host may fill the ring and no more; a frame that does not fit is dropped whole, and reported."""
     board = opened(take=0)
     answers = board.exchange(data(bytes(64)), data(bytes([1]) * 60, 64), data(b"fill", 124))
-    # The first byte has left the ring: it is what `receive` offers.
+    # The first byte has left the ring: `receive` offers it.
     assert (answers[-1].acknowledge, answers[-1].limit) == (128, 129)
     (answer,) = board.exchange(data(b"xy", 128))
     assert (answer.acknowledge, answer.limit, answer.again) == (128, 129, False)
@@ -304,7 +304,7 @@ def test_transmit_waits_for_credit_and_sends_again():
 
 
 def test_acknowledge_beyond_what_is_sent_again():
-    """A rewind, and then the acknowledge of what was sent before it: nothing is sent twice that need not be."""
+    """After a rewind, the acknowledgement of bytes sent before it arrives: nothing is sent again unnecessarily."""
     board = opened()
     board.to_send.extend(bytes(100))
     board.exchange(data())
@@ -328,7 +328,7 @@ def test_flush_and_silence():
 
 
 def test_receive_does_not_wait_for_transmit():
-    """With the line out blocked and both rings full, what comes in is still taken."""
+    """With the line out blocked and both rings full, input is still accepted."""
     board = opened()
     board.exchange(data())
     board.to_send.extend(bytes(1000))
@@ -347,7 +347,7 @@ def acknowledges(offset, frames):
 
 @pytest.mark.parametrize(("wrap", "ring"), [(1 << 32, 1024), (1 << 16, 1024), (1 << 32, 16384), (1 << 24, 16384)])
 def test_offsets_wrap(wrap, ring):
-    """Offsets go through 2^32, or their low parts wrap, with stalls everywhere: nothing is lost or comes twice."""
+    """Offsets pass 2^32, or their low parts wrap, with stalls everywhere: nothing is lost or duplicated."""
     rng = random.Random(f"test_offsets_wrap {wrap} {ring}")
     start = wrap - 700
     link = Link(LinkParameters(maximum_payload=240, receive_buffer=ring, transmit_buffer=ring), IDENTITY)
@@ -362,7 +362,7 @@ def test_offsets_wrap(wrap, ring):
         payload = there[sequence - start : sequence - start + rng.randrange(1, 241)]
         frame = data(payload, sequence, acknowledge=acknowledge % OFFSETS, limit=(acknowledge + FAR) % OFFSETS)
         sequence += len(payload)
-        # The board goes on to send while the next frame comes.
+        # The board continues to send while the next frame arrives.
         for answer in board.exchange(frame, cycles=7000, until=partial(acknowledges, sequence)):
             assert answer.sequence == acknowledge % OFFSETS
             got += answer.payload
@@ -401,7 +401,7 @@ FAULTS = {"flip": 1e-3, "drop": 1e-3, "insert": 1e-3, "repeat": 0.02, "cut": 0.0
 
 
 def echo_through_faults(seed, size, **rates):
-    """Random bytes through the driver, a bad line, the RTL and an echo."""
+    """Random bytes through the driver, a line with faults, the RTL and an echo."""
     rng = random.Random(seed)
     board = Board(Link(PARAMETERS, IDENTITY), seed=seed, take=0.8, give=0.8, serve=Echo())
     line = FaultyTransport(BoardTransport(board), seed=seed, **rates)
@@ -424,7 +424,7 @@ def echo_through_faults(seed, size, **rates):
     [(2, 600), pytest.param(1, 1000, marks=pytest.mark.slow), pytest.param(2, 1000, marks=pytest.mark.slow)],
 )
 def test_driver_and_rtl_over_a_bad_line(seed, size):
-    """Bytes arrive exactly once and in order, there and back."""
+    """Bytes arrive exactly once and in order, in both directions."""
     sent, got, faults, endpoint = echo_through_faults(seed, size, **FAULTS)
     assert got == sent
     assert all(faults[name] > 0 for name in FAULTS)
@@ -448,7 +448,7 @@ def test_a_link_that_ignores_the_crc_is_found(monkeypatch):
     try:
         sent, got, faults, _ = echo_through_faults(1, 1000, flip=4e-3)
     except LinkError:
-        return  # an acknowledge made up by a fault: the driver never gets its bytes
+        return  # an acknowledgement forged by a fault: the driver never gets its bytes
     assert faults["flip"] > 5
     assert got != sent
 
@@ -468,7 +468,7 @@ def test_errors(arguments, error, message):
 
 
 class Watched(DeviceModel):
-    """A model that shows its state."""
+    """A model that exposes its state."""
 
     @property
     def offsets(self):
@@ -480,10 +480,10 @@ class Watched(DeviceModel):
 
 
 class Lockstep:
-    """The RTL and the model side by side: the same frames and bytes for both, and every frame that they send equal.
+    """The RTL and the model in parallel: both get the same frames and bytes, and every frame that they send is equal.
 
-    Between two events, all is settled. The register that offers a byte to the bridge belongs to the RTL only: the model
-    gives up that byte, too, before or after the frame that answers its arrival.
+    Between two events, everything settles. The register that offers a byte to the bridge exists in the RTL only: the
+    model gives up that byte, too, before or after the frame that answers its arrival.
     """
 
     def __init__(self, parameters, first):
@@ -513,9 +513,9 @@ class Lockstep:
             self.frames[frame.kind.name, frame.again, bool(frame.payload)] += 1
 
     def frames_like(self, expected, cycles):
-        """What the board sends within ``cycles`` cycles, or until there is as much as expected.
+        """The frames that the board sends within ``cycles`` cycles, or until there are as many as expected.
 
-        If there is more to come, it is found among the frames after the next event.
+        Later frames are found among those after the next event.
         """
         found = []
         if expected:
@@ -587,7 +587,7 @@ WINDOWS = (
 
 
 def random_line(rng, model):
-    """A frame for the model as it is, near to what it expects, and possibly damaged."""
+    """A random frame for the model in its current state, close to the expected one, and possibly damaged."""
     offsets = model.offsets
     acknowledge = rng.choice((offsets["sent"], rng.randint(offsets["acknowledged"], offsets["sent"])))
     acknowledge += rng.choice(DISTANCES) * (rng.random() < 0.3)
@@ -617,8 +617,8 @@ def random_line(rng, model):
     [(128, 128, 0), (128, 64, (1 << 16) - 120), (64, 256, (1 << 32) - 120), (16384, 128, (1 << 32) - 120)],
 )
 def test_model_and_rtl_are_equal(request, receive, transmit, first, events):
-    """Every frame that either sends, and with it all offsets, for frames that are in order, ahead, behind, too long,
-    damaged or unknown, with acknowledges and limits near, far and wrong, and for new sessions."""
+    """Every frame that either end sends, including all offsets, is compared: for frames that are in order, ahead,
+    behind, too long, damaged or unknown, with acknowledgements and limits near, far and wrong, and for new sessions."""
     rng = random.Random(request.node.name)
     both = Lockstep(LinkParameters(receive_buffer=receive, transmit_buffer=transmit, maximum_payload=64), first)
     nonce = 0

@@ -34,7 +34,7 @@ ENCODERS = (RateEncoder(steps=4, bits=4, lfsr=Lfsr(width=10, seed=77)), LatencyE
 
 
 def program_of(rng, fabric, **how):
-    """A network whose outputs are at axons that follow each other, as they do where they do not lead back."""
+    """A network whose outputs have consecutive axons, as is the case if they do not lead back into their core."""
     while True:
         network = random_network(rng, CORE, inputs=20, **how)
         program = place(network, fabric)
@@ -66,7 +66,7 @@ def test_images_in_answers_out(request):
             seen |= set(found.scores.ravel().tolist())
         mode = ReadoutMode.SUM if readout else ReadoutMode.COUNT
         assert (board.classify(spikes, mode=mode).classes == answers(scores(mode, output))).all()
-        # Spikes are spikes again, and all of them come back.
+        # Spikes are ordinary spikes again, and all of them come back.
         again = board.run(spikes)
         assert ((again.membranes if readout else again.spikes) == output).all()
         board.check_errors()
@@ -96,7 +96,7 @@ def test_on_a_mesh(request, programs):
 
 
 def test_only_registers_that_change_are_written(request):
-    """A second image costs nothing but its own messages, and a register written otherwise is set again."""
+    """A second image costs only its own messages, and a register that was changed in between is set again."""
     rng = rng_of(request.node.name)
     link = SimulatedLink(rng, FABRIC, stall=0)
     board = Board(link, FABRIC)
@@ -107,19 +107,19 @@ def test_only_registers_that_change_are_written(request):
     link.send = lambda data: (sent.append(bytes(data)), send(data))
 
     def classified(encoder, mode=ReadoutMode.COUNT):
-        """Compare the answers with the reference, and return the bytes of the exchange without the image itself."""
+        """Compare the answers with the reference, and return the bytes of the exchange without those of the image."""
         images = rng.integers(0, (1 << encoder.bits) + 1, (1, 20))
         output = simulate(network, encoder.encode(images)).spikes[network.output]
         sent.clear()
         assert (board.classify(images, encoder=encoder, mode=mode, scores=True).scores == scores(mode, output)).all()
         return sum(map(len, sent)) - len(encode_images(images, encoder.bits))
 
-    write = 1 + ADDRESS_BYTES + COUNT_BYTES  # of one register, before its bytes
+    write = 1 + ADDRESS_BYTES + COUNT_BYTES  # bytes in front of the value of one register
     first, second = ENCODERS
     assert classified(first) > 8 * write
     assert classified(first) == 0
     assert classified(second, ReadoutMode.FIRST) > 3 * write  # modes, stride, steps and advance
-    # Each of these changes the registers past the run that follows.
+    # Each of these changes the registers outside of the following run.
     spikes = rng.random((4, 2, 20)) < 0.4
     output = simulate(network, spikes).spikes[network.output]
     assert output.any()
@@ -140,7 +140,8 @@ def test_only_registers_that_change_are_written(request):
 
 @pytest.mark.parametrize("on_mesh", [False, True])
 def test_a_constant_input_is_sent_once_per_sample(request, on_mesh):
-    """With the bytes of one step in place of all; equal to the reference, and to a board that gets every step."""
+    """The bytes of one step replace those of all steps; the result equals the reference, and that of a board that gets
+    every step."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(TINY_PAIR, value_width=6, accumulator_width=20)
     steps, samples, consecutive = 6, 3, False

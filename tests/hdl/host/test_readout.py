@@ -38,15 +38,16 @@ def packet(kind, parity, *, last=0, axon=0, value=0):
 
 
 def traffic(rng, mode, values, first, tiles):
-    """Packets of ``values`` ``(T, B, n)`` from ``tiles`` tiles, of which none is more than a step ahead of the others.
+    """Packets with ``values`` ``(T, B, n)`` from ``tiles`` tiles, none of which is more than one step ahead of the
+    others.
 
-    Each tile has some of the outputs. There are packets of other axons among them, and an ACK after each TICK.
+    Each tile has some of the outputs. Packets of other axons are among them, and an ACK after each TICK.
     """
     steps, samples, n = values.shape
     tile_of = rng.integers(0, tiles, n)
     queues = []
     for tile in range(tiles):
-        queue = []  # lists of packets, one a step
+        queue = []  # lists of packets, one per step
         for number in range(steps * samples):
             sample, step = divmod(number, steps)
             packets = []
@@ -97,7 +98,7 @@ def expected(mode, values, first, vector):
 
 
 def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None, silent=0):
-    """Random values, of which the first ``silent`` steps have none, through the readout and its model."""
+    """Random values, with none in the first ``silent`` steps, through the readout and its model."""
     n, samples = int(rng.choice([16, rng.integers(1, 17)])), 3
     steps = steps or int(rng.integers(1, 8))
     first, vector = int(rng.integers(1, 40)), int(rng.integers(2))
@@ -169,7 +170,7 @@ def test_counts_saturate(request):
 
 @pytest.mark.parametrize(("tiles", "banks"), [(0, 1), (3, 2)])
 def test_the_memory_holds_the_scores_and_nothing_else(tiles, banks, monkeypatch):
-    """A second bank only where a tile may be ahead, and one bit more than a score."""
+    """There is a second bank only if a tile may be ahead, and one bit in addition to the score."""
     shapes = []
 
     def memory(*shape):
@@ -183,12 +184,12 @@ def test_the_memory_holds_the_scores_and_nothing_else(tiles, banks, monkeypatch)
 
 
 STEPS = 1 << PARAMETERS.width - 1
-"""So many steps the readout can count: from then on all are as late."""
+"""Number of steps that the readout can count: all later steps count as the last of them."""
 
 
 @pytest.mark.parametrize("tiles", [1, 3])
 def test_steps_saturate(request, tiles):
-    """First spikes after more steps than are counted, and just before: the score is 1, as of the last of them."""
+    """First spikes after more steps than are counted, and just before: the score is 1, as in the last counted step."""
     rng = rng_of(request.node.name)
     for silent in (STEPS - 4, STEPS + 20):
         check(rng, ReadoutMode.FIRST, tiles=tiles, steps=STEPS + 40, silent=silent, stall=0)
@@ -201,7 +202,7 @@ def test_steps_that_wrap_are_found(request):
 
 
 def cycles_taken(module):
-    """Cycles from a packet of an output to the next packet, of one that is dropped, and from a score to the next."""
+    """Cycles from a packet of an output to the next packet, from one that is dropped, and from a score to the next."""
     n, first = 6, 3
     axons = [first + number for number in range(n)] + [0, 0]
     packets = [packet(PacketKind.MEMBRANE, 0, axon=axon, value=axon) for axon in axons]

@@ -54,7 +54,7 @@ def test_bad_messages_are_skipped(request, index_width, plane_width):
 
 @pytest.mark.parametrize("words", [False, True])
 def test_an_index_never_wraps(request, words):
-    """The byte after the last index is dropped, and so are those after it, however many."""
+    """The byte after the last index is dropped, and so are all bytes after it."""
     rng = rng_of(request.node.name)
     bench = BridgeBench(HostBridge(8, 8, index_width=6), rng, idle=0, stall=0)
     address = ConfigurationAddress(tile=CORE_TILE, memory=3, index=62, word_bytes=3 if words else 0)
@@ -83,7 +83,7 @@ def test_values_of_the_host(request, axon_width, value_width, errors):
 
 
 def test_a_value_of_a_run_a_cycle(request):
-    """Values of any width take a cycle each, zero or not; the spikes that they bring come as fast."""
+    """Values of any width take one cycle each, zero or not; the resulting spikes come at the same rate."""
     rng = rng_of(request.node.name)
     for power, is_signed in ((0, 0), (1, 1), (2, 0), (3, 1)):
         design = HostBridge(10, 16, input_value_width=9)
@@ -95,7 +95,7 @@ def test_a_value_of_a_run_a_cycle(request):
 
 
 def test_fabrics_without_values_do_not_know_them(request):
-    """Each byte that would begin a value is skipped, and what follows is taken as messages."""
+    """Each byte that would begin a value is skipped, and the following bytes are parsed as messages."""
     rng = rng_of(request.node.name)
     bench = BridgeBench(HostBridge(8, 16), rng)
     data = bytes([Opcode.VALUE, 0, 0, 0xFE, 0xFF, 0xFF, Opcode.TICK]) + encode_values([[-1, -1, -1]])
@@ -113,7 +113,7 @@ def test_a_spike_a_cycle_in(request):
 
 
 def test_a_write_settles_before_what_follows(request):
-    # The clearing has been done when the TICK right behind it goes: it has parity 0 again.
+    # The clear is finished when the TICK right behind it leaves: it has parity 0 again.
     rng = rng_of(request.node.name)
 
     class Twice(BridgeBench):
@@ -142,7 +142,7 @@ def test_planted_bugs_are_found(monkeypatch, name):
 
 
 VALUED = random_data(rng_of("values"), 9, samples=8, errors=True, value_width=6)
-"""What a bridge with values and another planted bug is told."""
+"""The input for a bridge with values and another planted bug."""
 
 ONLY_VALUES = random_values(rng_of("only values"), 9, 6, True)
 """The same without other messages that set the same flags."""
@@ -195,7 +195,7 @@ def test_planted_bugs_with_values_are_found(monkeypatch, name):
 
 
 def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
-    """What a decoder alone does with ``messages``, in order, and when: (cycle, requests, error flags)."""
+    """The output of a decoder alone for ``messages``, in order and with its time: (cycle, requests, error flags)."""
     data, found = b"".join(messages), []
 
     async def bench(ctx):
@@ -261,7 +261,7 @@ def _written(write):
 
 
 def check_messages(decoder, rng, count=1200):
-    """Random messages, most of them near the last axon: each leads to what the model makes of it, and to one flag."""
+    """Random messages, most of them near the last axon: each leads to the requests of the model and to one flag."""
     model, messages, expected = BridgeModel(decoder.axon_width), [], []
     seen = {Spike: 0, Tick: 0, Write: 0, MESSAGE_ERROR: 0, AXON_ERROR: 0, ADDRESS_ERROR: 0}
     known = (Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS, Opcode.TICK, Opcode.TICK_LAST)
@@ -310,7 +310,7 @@ def test_every_message_does_what_the_model_says(request, axon_width):
 
 def check_settling(module):
     """From the last byte of a write to the packet of the next message there are five cycles more than the latency to
-    the tile: one ends the write, and the tile and its memory take theirs in the others. A write of nothing waits as
+    the tile: one ends the write, and the others are for the tile and its memory. A write of nothing waits equally
     long."""
     place = ConfigurationAddress(tile=1)
     for latency in (1, 2, 5):
@@ -330,7 +330,7 @@ def test_a_message_waits_until_a_write_has_settled():
 
 def check_settling_of_reads(module, *, read_back):
     """From the end of a READ to the packet of the next message there are as many cycles as after a WRITE, if memories
-    are read: the tile has them back by then. Every byte of the READ is requested, one index after the other."""
+    are read: the tile is using them again by then. Every byte of the READ is requested, one index after the other."""
     for latency in (1, 3, 17):
         decoder, found = module.RequestDecoder(8, latency, read_back=read_back), {}
         data = encode_read(ConfigurationAddress(tile=1, memory=2, index=5), 3) + bytes([Opcode.TICK])

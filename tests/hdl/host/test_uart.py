@@ -16,7 +16,7 @@ def bits_of(byte, stop=1):
 
 
 def receive(divisor, bits, *, bit_cycles=None, offset=0.0, ready=lambda cycle: True):
-    """What the receiver makes of ``bits``, each ``bit_cycles`` long, the first ``offset`` cycles after an edge."""
+    """The output of the receiver for ``bits``, each ``bit_cycles`` long, the first ``offset`` cycles after an edge."""
     bit_cycles = bit_cycles or divisor
     dut = UartReceiver(divisor)
     received = []
@@ -74,7 +74,7 @@ def test_receiver_keeps_the_older_byte():
 
 @pytest.mark.parametrize("divisor", [3, 4, 12])
 def test_transmitter_bits(divisor):
-    """Each bit lasts as many cycles as it should, and bytes that wait follow each other without a pause."""
+    """Each bit lasts the right number of cycles, and waiting bytes follow each other without a pause."""
     data = random.Random(f"test_transmitter_bits {divisor}").randbytes(5) + b"\0\xff"
     dut = UartTransmitter(divisor)
     levels = []
@@ -99,7 +99,7 @@ def test_transmitter_bits(divisor):
 
 
 class Loop(Component):
-    """Two of them, pin to pin."""
+    """A receiver and a transmitter, pin to pin."""
 
     def __init__(self, divisor):
         self.transmitter = UartTransmitter(divisor)

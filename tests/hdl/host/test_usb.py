@@ -44,7 +44,7 @@ NAMED = UsbParameters(vendor=0x1234, product=0x5678, serial="0042")
 
 
 class Crossing(wiring.Component):
-    """The bytes of a device in the clock of the fabric."""
+    """The bytes of a device in the clock domain of the fabric."""
 
     def __init__(self, device):
         self.device = device
@@ -143,7 +143,7 @@ def frame_of(length):
 
 
 def test_check_sums():
-    """Values of the USB specification."""
+    """The values given in the USB specification."""
     assert crc5(0x15 | 0xE << 7) == 0b11101
     assert crc5(0x3A | 0xA << 7) == 0b00111
     assert crc16(bytes(range(4))) == 0x7AEF
@@ -151,7 +151,7 @@ def test_check_sums():
 
 
 def test_enumeration():
-    """The host reads what the parameters say, finds the port, and is refused what there is not."""
+    """The host reads the descriptors given by the parameters, finds the port, and is refused what does not exist."""
     bench = Bytes()
     bench.until_ready()
     host = bench.host
@@ -165,7 +165,7 @@ def test_enumeration():
             with pytest.raises(StallError):
                 await host.control(ctx, bytes(refused))
         found.append(await host.control(ctx, bytes((0x80, 8, 0, 0, 0, 0, 1, 0))))  # the configuration
-        # A transfer that the host gives up, and the next one.
+        # A transfer that the host abandons, and the next one.
         assert await host.transaction_out(ctx, 0, Pid.SETUP, bytes((0x80, 6, 0, 2, 0, 0, 75, 0))) is Pid.ACK
         found.append(await host.control(ctx, bytes((0x80, 8, 0, 0, 0, 0, 1, 0))))
         found.append(await host.transaction_in(ctx, NOTIFICATION_ENDPOINT))
@@ -176,7 +176,7 @@ def test_enumeration():
 
 
 def test_a_packet_ends_where_a_frame_ends_and_none_follows():
-    """Full packets, and an empty one only after a frame that fills its last packet."""
+    """Packets are full, and an empty one follows only a frame that fills its last packet."""
     bench = Bytes()
     bench.until_ready()
 
@@ -223,7 +223,7 @@ def test_a_lost_acknowledgement_doubles_nothing():
 
 
 def test_the_pace_of_full_speed():
-    """Nineteen packets of 64 bytes in a frame of 1 ms: to the device, and from it."""
+    """Nineteen packets of 64 bytes in a frame of 1 ms, in either direction."""
     bench = Bytes(frames=[frame_of(20_000)])
     host, refused = bench.host, []
     bench.until_ready()
@@ -288,7 +288,7 @@ def test_spikes_over_a_bus_with_faults(request):
 
 
 def test_the_session_survives_a_reset_of_the_bus(request):
-    """A reset empties the endpoints; the link repeats what was in them, and the session goes on."""
+    """A reset empties the endpoints; the link repeats their content, and the session continues."""
     design = WholeTop()
     bus = UsbBusTransport(design, UsbHost(design.device, byte_cycles=1), sync_hz=13.3e6)
     bus.until_ready()
@@ -303,7 +303,7 @@ def test_the_session_survives_a_reset_of_the_bus(request):
 
 @pytest.mark.slow
 def test_suspend_and_resume():
-    """A bus that is idle for 20 ms, after which the session goes on."""
+    """The bus is idle for 20 ms, after which the session continues."""
     bench = Bytes(frames=[frame_of(20)])
     bench.until_ready()
     bench.host.is_suspended = True
@@ -316,7 +316,7 @@ def test_suspend_and_resume():
 
 
 def test_the_pins():
-    """Bits at D+ and D-: a setup packet is taken, and the descriptor of the device comes back."""
+    """Bits at D+ and D-: a setup packet is accepted, and the device descriptor comes back."""
     ones = UsbParameters(vendor=0xFFFF, product=0x7FFF)  # bits are stuffed in both directions
     line = UsbLine(ones)
     host = UsbPinHost(line)

@@ -75,4 +75,4 @@ def test_all_that_always_ask_take_turns(requesters):
 def test_bad_requesters():
     with pytest.raises(ValueError, match=r"^requesters must be at least 1, not 0$"):
         RoundRobinArbiter(0)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

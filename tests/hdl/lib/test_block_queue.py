@@ -9,7 +9,7 @@ from spikeloom.hdl.lib.block_queue import BlockQueue
 
 @pytest.mark.parametrize(("idle", "stall"), [(0.0, 0.0), (0.3, 0.3), (0.1, 0.8), (0.8, 0.1)])
 def test_queue(request, idle, stall):
-    """All words in order; without pauses one a cycle, also when it has been full."""
+    """All words in order; without pauses one per cycle, also after it has been full."""
     rng = rng_of(request.node.name)
     words = rng.integers(0, 256, 400).tolist()
     dut = BlockQueue(8, 16)

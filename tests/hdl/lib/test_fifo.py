@@ -35,7 +35,8 @@ def test_words_come_out_as_they_went_in(request, depth, idle, stall):
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 16])
 def test_every_state_and_the_following_word(request, depth):
-    """Readiness, validity, the front and the word behind it in every cycle, filled to the brim and emptied."""
+    """Ready, valid, the front and the word behind it, compared in every cycle, until the queue is full and until it is
+    empty."""
     rng = rng_of(request.node.name)
     fifo = Fifo(8, depth)
     held = []
@@ -73,4 +74,4 @@ def test_bad_depth():
     for depth in (0, 3, -2, 2.0):
         with pytest.raises(ValueError, match=rf"^depth must be a power of two, not {depth}$"):
             Fifo(8, depth)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

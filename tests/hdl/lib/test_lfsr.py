@@ -25,7 +25,7 @@ def run(dut, testbench):
     [(3, 1), (4, 2), (5, 5), (6, 5), (7, 7), (8, 1), (8, 4), (8, 8), (9, 8), (10, 1), (11, 4), (12, 1)],
 )
 def test_whole_period(width, steps):
-    """Every state of the period in order, and the seed after it; ``steps`` beyond the smallest tap included."""
+    """Every state of the period in order, and the seed after it, also for ``steps`` beyond the smallest tap."""
     lfsr = Lfsr(width=width, seed=(1 << width) // 3)
     dut = ShiftRegister(lfsr, steps=steps)
 
@@ -53,7 +53,7 @@ def test_wide(width, steps):
 
 
 def test_enable_and_restart():
-    """It waits without ``enable``, and ``restart`` wins over it."""
+    """The register waits without ``enable``, and ``restart`` takes precedence over it."""
     rng = rng_of("test_enable_and_restart")
     lfsr = Lfsr(width=9, seed=300)
     dut = ShiftRegister(lfsr, steps=3)
@@ -74,7 +74,7 @@ def test_enable_and_restart():
 
 
 def check_shared_words(component, rng, width, used, count, groups):
-    """Some words and groups, one a cycle, against the model, `SharedWords.latency` cycles later."""
+    """Some words and groups, one per cycle, compared with the model, `SharedWords.latency` cycles later."""
     dut = component(width=width, used=used, count=count, groups=groups)
     words = rng.integers(0, 1 << 2 * width, 60, dtype=np.uint32)
     chosen = rng.integers(0, groups, 60)
@@ -150,4 +150,4 @@ def test_bad_parameters():
     ):
         with pytest.raises(ValueError, match=message):
             SharedWords(**{**good, **changes})
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

@@ -17,7 +17,7 @@ WIDTH, DEPTH = 48, 20
 
 
 def loaded(request, memory, *, first_plane=0):
-    """Load random bytes, among those of other memories and of parts that are not here; then read all words."""
+    """Load random bytes, among bytes for other memories and for nonexistent parts; then read all words."""
     rng = rng_of(request.node.name)
     dut = LoadedMemory(**memory)
     planes = len(dut.data) // 8
@@ -95,7 +95,7 @@ READ_BACK = {
 
 
 def check_read_back(name, shape, module=memory_module):
-    """Each byte, whatever the tile's own address is; of other memories, and of planes that are not here, 0.
+    """Each byte is read correctly, whatever the tile's own address is; other memories and nonexistent planes read as 0.
 
     The tile stops reading now and then, while the host does not.
     """
@@ -128,12 +128,12 @@ def check_read_back(name, shape, module=memory_module):
             if not options.get("single_port"):
                 ctx.set(dut.enable, int(rng.random() < 0.5))
                 ctx.set(dut.output_enable, int(rng.random() < 0.5))
-            # The rest of the cycles are for the way to the memory and back.
+            # The other cycles are for the path to the memory and back.
             await ctx.tick().repeat(READ_BACK_CYCLES // 2)
             expected = held.get((index, plane), 0) if memory == 3 and reading else 0
             assert ctx.get(load.read_data) == expected, (index, plane)
             seen.append(expected)
-        # Not read by the host, the memory is the tile's.
+        # When the host does not read it, the memory belongs to the tile.
         ctx.set(load.memory, 3)
         ctx.set(load.reading, 0)
         ctx.set(dut.enable, 1)
@@ -216,4 +216,4 @@ def test_parts_must_be_whole_bytes():
     message = "parts must cut words of 48 bits into whole bytes, not 4"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         LoadedMemory(Memory("table", 3, DEPTH, WIDTH), parts=4)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

@@ -47,7 +47,7 @@ def test_latency_is_what_the_model_says(depth):
 
 
 def test_a_tile_that_takes_nothing_stops_only_what_needs_the_way(request):
-    """Tile 0 never takes: packets between others still arrive, those for tile 0 from the end of its row wait."""
+    """Tile 0 never accepts: packets between others still arrive, and those for tile 0 wait from the end of its row."""
     rng = rng_of(request.node.name)
     mesh = MeshParameters(columns=2, rows=2, payload_width=12)
 
@@ -84,4 +84,4 @@ def test_tiles_that_are_exchanged_are_found(request):
 def test_bad_parameters():
     with pytest.raises(TypeError, match=r"^parameters must be MeshParameters, not 16$"):
         Mesh(16)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

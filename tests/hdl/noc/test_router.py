@@ -30,7 +30,7 @@ def test_every_place(request, columns, rows, tile, depth):
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 4])
 def test_a_packet_a_cycle_on_every_port_at_once(request, depth):
-    """Five streams that do not meet: rows and columns straight on, the tile to itself."""
+    """Five streams that do not meet: straight through rows and columns, and from the tile to itself."""
     mesh = MeshParameters(queue_depth=depth)
     tile, count = 5, 60
     targets = {Port.LOCAL: 5, Port.EAST: 4, Port.WEST: 7, Port.NORTH: 1, Port.SOUTH: 13}
@@ -44,7 +44,7 @@ def test_a_packet_a_cycle_on_every_port_at_once(request, depth):
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 4])
 def test_a_multicast_a_cycle(request, depth):
-    """One stream that goes out by every port."""
+    """One stream that leaves by every port."""
     mesh = MeshParameters(queue_depth=depth)
     words = [[n | 0xFFFF << 24 for n in range(60)], [], [], [], []]
     run = run_router(Router(mesh, 5), Traffic(words=words), rng_of(request.node.name), idle=0, stall=0)
@@ -54,7 +54,7 @@ def test_a_multicast_a_cycle(request, depth):
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 4])
 def test_inputs_that_want_the_same_output_take_turns(request, depth):
-    """Five streams to the tile: it gets one packet a cycle, and of each stream every fifth."""
+    """Five streams to the tile: it receives one packet per cycle, every fifth one from the same stream."""
     mesh = MeshParameters(queue_depth=depth)
     words = [[number << 16 | n | 1 << 24 + 5 for n in range(30)] for number in range(5)]
     run = run_router(Router(mesh, 5), Traffic(words=words), rng_of(request.node.name), idle=0, stall=0)
@@ -66,7 +66,7 @@ def test_inputs_that_want_the_same_output_take_turns(request, depth):
 
 @pytest.mark.parametrize("depth", [0, 2])
 def test_branches_do_not_wait_for_each_other(depth):
-    """The east is blocked: what is meant for north and south as well goes there, as far as the queue lets it."""
+    """The east is blocked: branches to the north and south still leave, as far as the queue allows."""
     mesh = MeshParameters(queue_depth=depth)
     router = Router(mesh, 5)
     words = [n | (1 << 6 | 1 << 9 | 1 << 1) << 24 for n in range(20)]
@@ -93,7 +93,7 @@ def test_branches_do_not_wait_for_each_other(depth):
     simulator.add_testbench(clock)
     simulator.run()
     early = {port: sum(cycle < 60 for cycle in cycles) for port, cycles in given.items()}
-    # One packet waits in the east's register, the next one in the queue: its other branches have gone.
+    # One packet waits in the register of the east port, the next one in the queue: its other branches have left.
     assert (early[Port.EAST], early[Port.NORTH], early[Port.SOUTH]) == (0, 2, 2)
     assert {port: len(cycles) for port, cycles in given.items() if cycles} == {
         Port.EAST: 20,
@@ -108,7 +108,7 @@ def test_bad_parameters():
         Router(4, 0)
     with pytest.raises(ValueError, match=r"^tile must be an integer from 0 to 15, not 16$"):
         Router(MeshParameters(), 16)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here
 
 
 MUTATIONS = {

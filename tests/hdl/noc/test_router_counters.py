@@ -13,17 +13,17 @@ from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY
 MESH = MeshParameters(columns=3, rows=3)
 CORNER, MIDDLE = MESH.ports(0), MESH.ports(4)
 BEHIND = 2
-"""Cycles from an event to its count: one to a register, one to be added."""
+"""Cycles from an event to its count: one to a register, one for the addition."""
 
 
 def check(counters, rng, *, cycles=300, clears=3):
-    """Random events, and the counters read by the host against what has happened."""
+    """Compare the counters read by the host with random events."""
     ports = counters.ports
     happened = {f"{port.value}_{name}": [] for port in ports for name in ("packets", "waits")}
     clear_at = set(rng.choice(cycles // 2, clears, replace=False).tolist())
 
     async def read(ctx, register):
-        """Byte after byte, as the host does, each a cycle after its address."""
+        """Read byte after byte, as the host does, each a cycle after its address."""
         octets = []
         ctx.set(counters.configuration.memory, ROUTER_MEMORY)
         for place in range(register.offset, register.offset + register.size):
@@ -45,7 +45,7 @@ def check(counters, rng, *, cycles=300, clears=3):
         ctx.set(counters.moved, 0)
         ctx.set(counters.waiting, 0)
         await ctx.tick().repeat(BEHIND)
-        # A clear takes what is in the counters, and what is on its way to them in that cycle.
+        # A clear also discards the contents of the counters and the events that reach them in that cycle.
         first = max(clear_at) if clear_at else 0
         for register in ROUTER.registers:
             expected = sum(happened.get(register.name, [])[first:])

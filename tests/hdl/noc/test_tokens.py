@@ -18,7 +18,7 @@ SETS = {"tick": 0b0110, "ack": 0b1000, "delayed_tick": 0b0001, "delayed_ack": 0b
 
 
 def due_tokens(step, related):
-    """The tokens that a step begins with, and those that end it, as ``(kind, parity, set)``, in their order."""
+    """The tokens with which a step begins, and those that end it, as ``(kind, parity, set)``, in their order."""
     ticks = related["sources"] + related["delayed_sources"] * (step > 0)
     acks = related["sinks"] * (step > 1) + related["delayed_sinks"] * (step > 0)
     before = [PacketKind.TICK] * ticks + [PacketKind.ACK] * acks
@@ -33,7 +33,7 @@ def due_tokens(step, related):
 
 
 def check(design, related, rng, *, steps=9, stall=0.4):
-    """Run ``steps`` steps of a tile whose tokens come in any order, some of the step after too."""
+    """Run ``steps`` steps of a tile whose tokens arrive in any order, some of them for the next step."""
 
     async def bench(ctx):
         for name in RELATIONS if design.tiles else RELATIONS[:2]:
@@ -42,7 +42,7 @@ def check(design, related, rng, *, steps=9, stall=0.4):
             for name, of in SETS.items():
                 ctx.set(getattr(design, f"{name}_destinations"), of)
         last_of = [bool(rng.integers(2)) for _ in range(steps + 1)]
-        early = [[] for _ in range(steps + 1)]  # tokens of a step that have come before the step before it began
+        early = [[] for _ in range(steps + 1)]  # tokens of a step that arrived before the step before it began
         await ctx.tick().repeat(2)
         for step in range(steps):
             before, after = due_tokens(step, related)
@@ -110,7 +110,7 @@ def test_steps(request, tiles, case):
 
 
 def test_tokens_a_cycle():
-    """What ends a step takes a cycle per token, also of one that has no receiver, where nothing stalls."""
+    """The end of a step takes one cycle per token, including tokens without a receiver, if nothing stalls."""
     design = Tokens(4)
 
     async def bench(ctx):
@@ -155,7 +155,7 @@ def check_host(design, rng, *, sources=2, sinks=3, steps=12):
             sends = sent < steps and allowed and rng.random() < 0.6
             ctx.set(design.sent, int(sends))
             assert ctx.get(design.sent_parity) == sent & 1
-            # An ACK or a TICK of the oldest step that lacks one: another can only be one step younger.
+            # An ACK or a TICK of the oldest step that lacks one: another token can only be one step younger.
             ack = next((n for n in range(sent) if acks[n] < sinks), None) if rng.random() < 0.4 else None
             tick = next((n for n in range(sent) if ticks[n] < sources), None) if rng.random() < 0.3 else None
             ctx.set(design.ack, int(ack is not None))

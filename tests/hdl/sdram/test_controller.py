@@ -59,7 +59,7 @@ def test_random_requests(request, case):
 
 
 def test_a_smaller_chip_repeats_its_contents(request):
-    """The upper half of the addresses of a 64 MB chip is the lower half of one of 32 MB."""
+    """The upper half of the addresses of a 64 MB chip is the lower half of a 32 MB chip."""
     rng = rng_of(request.node.name)
     half = 1 << BUSY.least_address_bits
     requests = [Request(half + 5, 2, [11, 22]), Request(5, 2), Request(5, 1, [33]), Request(half + 5, 2)]
@@ -68,7 +68,7 @@ def test_a_smaller_chip_repeats_its_contents(request):
 
 
 def test_a_stall_of_1000_cycles_in_the_middle_of_a_row(request):
-    """Words wait, refreshes go on, and the row is opened again; nothing is lost or read twice."""
+    """Words wait, refreshes continue, and the row is opened again; nothing is lost or read twice."""
     rng = rng_of(request.node.name)
     data = [int(word) for word in rng.integers(1 << 32, size=100)]
     requests = [Request(70, 100, data), Request(70, 100)]
@@ -144,13 +144,14 @@ def test_latency(request):
     run = run_controller(ULX3S, [Request(0, 1)], rng)
     (ready,) = run.of(SdramCommand.LOAD_MODE)
     (activate,) = run.of(SdramCommand.ACTIVATE)
-    # The request waits for the initialisation here: count from the ACTIVATE, three cycles after an accepted request.
+    # The request waits for the initialisation here: count from the ACTIVATE, three cycles after a request is accepted.
     assert activate - ready == ULX3S.timing.mrd
     assert run.cycles_of_words[0] - activate == ULX3S.activate_to_column + ULX3S.read_latency + BURST - 1
 
 
-# Each rule, on a chip on which it decides, in cycles: with the chip's own number the controller keeps it, with one less
-# it does not. An auto precharge begins tWR after the last word by itself; what comes too early is the ACTIVATE.
+# Each rule, in cycles, on a chip on which it is decisive: with the chip's own number the controller keeps the rule,
+# with one less it does not. An auto precharge begins tWR after the last word by itself; the ACTIVATE is what comes too
+# early.
 RULES = {
     "tRCD": ("rcd", 10, "tRCD"),
     "tRP": ("rp", 10, "tRP"),

@@ -19,7 +19,7 @@ from spikeloom.hdl.tech.ram import block_memory, registered_read
 
 
 class Inferred(wiring.Component):
-    """A memory as Yosys makes it, with its own idea of where each bit of what it holds belongs."""
+    """A memory as synthesised by Yosys, which chooses where each bit of its contents is stored."""
 
     def __init__(self, width, depth, words):
         self.memory = block_memory(width, depth, words)
@@ -48,7 +48,7 @@ class Inferred(wiring.Component):
 
 
 def initial_values(folder, design):
-    """The parameters of the only block RAM of a synthesised design that say what it holds."""
+    """The parameters for the initial contents of the only block RAM of a synthesised design."""
     (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=ECP5_85F, emit_src=False))
     run_tool(
         ECP5_85F.flow, "yosys", ["-q", "-p", "read_rtlil top.il; synth_ecp5 -top top; write_json top.json"], folder
@@ -68,7 +68,7 @@ def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(request, tmp
 
 
 class Elaborated(Elaboratable):
-    """A design for a platform that the simulator does not know of."""
+    """A design for a platform unknown to the simulator."""
 
     def __init__(self, design, platform):
         self.design, self.platform = design, platform
@@ -104,9 +104,9 @@ SHAPES = [
     ],
 )
 def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth, options):
-    """Random writes and reads of few addresses that differ in all bits, and pauses wherever they are allowed.
+    """Random writes and reads of a few addresses that differ in all bits, with pauses wherever they are allowed.
 
-    Where several block RAMs hold the words, the same place in each of them is read in turn.
+    If several block RAMs hold the words, the same address in each of them is read in turn.
     """
     (simulated_ice40_block_ram if platform is ICE40_UP5K else simulated_block_ram)(monkeypatch)
     rng = rng_of(request.node.name)

@@ -37,8 +37,8 @@ BUFFERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payloa
 
 
 class DelayLine(Component):
-    """Planted: reads the word of ``distance`` cycles ago. That of 16 cycles ago is written over in the same cycle, the
-    others share its row if they may."""
+    """Planted: reads the word of ``distance`` cycles ago. The word of 16 cycles ago is overwritten in the same cycle;
+    the others share a row with it if they may."""
 
     i: In(8)
     o: Out(8)
@@ -61,7 +61,7 @@ class DelayLine(Component):
 
 
 def delayed(values, *arguments, **options):
-    """What a `DelayLine` makes of ``values``."""
+    """The output of a `DelayLine` for ``values``."""
     line, found = DelayLine(*arguments, **options), []
 
     async def bench(ctx):
@@ -172,7 +172,7 @@ def test_a_link_that_uses_it_is_found(monkeypatch, bug):
 
 
 def echoed(link_class, data, *, take, give, flush=False):
-    """What comes back of ``data`` from a board that echoes, through small rings."""
+    """The bytes that come back for ``data`` from a board that echoes through small rings."""
     buffers = LinkParameters(receive_buffer=64, transmit_buffer=64, maximum_payload=64)
     board = Board(link_class(buffers, IDENTITY), take=take, give=give, serve=Echo())
     board.flush = flush
@@ -185,10 +185,10 @@ def echoed(link_class, data, *, take, give, flush=False):
 
 @pytest.mark.parametrize("start_cycles", [10, 5000])
 def test_a_read_before_the_start_is_found(monkeypatch, start_cycles):
-    """The identity is in block RAM from power-up: a board that is asked for it too early gives garbage."""
+    """The identity is in block RAM from power-up: a board that is asked for it too early returns garbage."""
     garbage_block_ram(monkeypatch, start_cycles=start_cycles)
     try:
         answers = Board(link.Link(BUFFERS, IDENTITY)).open(b"1234")
-    except FrameError:  # garbage may end the frame before its time
+    except FrameError:  # garbage may end the frame too early
         answers = []
     assert ([answer.payload for answer in answers] == [b"1234" + IDENTITY]) == (start_cycles == 10)

@@ -30,7 +30,7 @@ from spikeloom.hdl.tech.ecp5_carry import (
 
 
 class Ecp5:
-    """What the boards' build passes as platform."""
+    """The platform as the boards' build passes it."""
 
     family = "ecp5"
 
@@ -49,7 +49,7 @@ class Adder(wiring.Component):
 
 
 class Comparison(wiring.Component):
-    """Every operand, for odd and even widths, with inputs that are one bit for all, made in both ways."""
+    """Every operand, for odd and even widths, with inputs that are one bit for all, in both implementations."""
 
     def __init__(self):
         super().__init__({name: In(4) for name in "abcd"} | {"carry": In(1), "equal": Out(1)})
@@ -67,7 +67,8 @@ class Comparison(wiring.Component):
 
 
 class ProductComparison(wiring.Component):
-    """Sums of products that depend on each other in one chain, of one place and of four, made in both ways."""
+    """Sums of products that depend on each other in one chain, for one lane position and for four, in both
+    implementations."""
 
     def __init__(self):
         super().__init__({name: In(7) for name in "abcd"} | {"equal": Out(1)})
@@ -123,7 +124,7 @@ def test_a_wrong_cell_of_a_product_is_found(tmp_path, right, wrong):
 
 @pytest.mark.parametrize("operand", Operand)
 def test_sums(operand):
-    """The plain sum itself, against numbers."""
+    """The plain sum itself, compared with numbers."""
     adder = Adder(3, operand)
 
     async def bench(ctx):
@@ -146,7 +147,7 @@ def test_sums(operand):
 
 @pytest.mark.parametrize(("count", "cycles"), [(2, 1), (4, 1), (8, 2), (16, 2), (32, 3), (64, 3)])
 def test_far_copies(count, cycles):
-    """All copies are the value of ``cycles`` before, and no register is copied more often than it may be."""
+    """All copies have the value of ``cycles`` before, and no register has more copies than allowed."""
     assert far_cycles(count) == cycles
 
     class Copies(wiring.Component):
@@ -188,10 +189,10 @@ def test_one_copy_is_the_value_itself():
 
 
 class Cell(Elaboratable):
-    """MULT18X18D after its data sheet, as far as one cell is used alone: every register and pin that it has.
+    """A model of MULT18X18D by its data sheet, as far as a single cell is used: all of its registers and pins.
 
-    A register may be clocked (``CLK0``) or not be there (``NONE``); its enable and its reset are the pins that its
-    parameters name.
+    A register is clocked (``CLK0``) or absent (``NONE``); its enable and its reset are the pins that its parameters
+    name.
     """
 
     def __init__(self, kind, **arguments):
@@ -217,7 +218,7 @@ class Cell(Elaboratable):
         factors = []
         for name in "AB":
             bits = Cat(self.pins[f"{name}{place}"] for place in range(18))
-            # The other source of a factor is the cell beside this one, which nothing drives.
+            # The other source of a factor is the adjacent cell, which nothing drives.
             value = Mux(self.pins[f"SOURCE{name}"], 0, bits)
             factor = Mux(self.pins[f"SIGNED{name}"], value[:18].as_signed(), value[:18])
             factors.append(self.register(m, f"INPUT{name}", factor))
@@ -230,7 +231,7 @@ class Cell(Elaboratable):
 
 
 class Product(wiring.Component):
-    """The product in both ways."""
+    """The product in both implementations."""
 
     def __init__(self, widths):
         super().__init__(
@@ -283,7 +284,7 @@ def simulate_product(widths, rng, *, cycles=200):
 
 @pytest.mark.parametrize("widths", [(18, 18), (17, 16), (9, 4), (2, 18), (19, 3)])
 def test_products_in_a_cell(request, widths, monkeypatch):
-    """The cell multiplies as the plain form does; factors that do not fit get no cell."""
+    """The cell multiplies like the plain form; factors that do not fit get no cell."""
     cells = []
 
     def cell(*arguments, **ports):
@@ -297,7 +298,7 @@ def test_products_in_a_cell(request, widths, monkeypatch):
 
 
 class Table(Elaboratable):
-    """LUT4: the bit of its parameter that its inputs select, A being the lowest bit of it."""
+    """LUT4: the bit of its parameter that its inputs select, with A as the lowest bit of the index."""
 
     def __init__(self, kind, *, p_INIT, i_A, i_B, i_C, i_D, o_Z):
         assert kind == "LUT4"

@@ -14,14 +14,15 @@ SHAPES = [(8, 300), (16, 16384), (24, 16384), (32, 20000), (12, 65536)]
 
 
 class Up5k:
-    """What the boards' build passes as platform."""
+    """The platform as the boards' build passes it."""
 
     family = "iCE40"
     device = "iCE40UP5K"
 
 
 def cell(kind, **ports):
-    """The RAM cell as Lattice describes it (FPGA-TN-02022): four write enables of a nibble each, no read in a write."""
+    """The RAM cell as described by Lattice (FPGA-TN-02022): four write enables of a nibble each, no read during a
+    write."""
     assert kind == "SB_SPRAM256KA"
     constants = {"i_CHIPSELECT": 1, "i_STANDBY": 0, "i_SLEEP": 0, "i_POWEROFF": 1}
     assert {name: ports[name].value for name in constants} == constants

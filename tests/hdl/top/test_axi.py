@@ -30,7 +30,7 @@ def master(design, prefix=""):
 
 
 async def write(ctx, bus, address, value, rng, *, strobe=15, pauses=0.0):
-    """A write whose address and data come in any order; returns the response."""
+    """A write whose address and data arrive in any order; returns the response."""
     ctx.set(bus.awaddr, address)
     ctx.set(bus.wdata, value)
     ctx.set(bus.wstrb, strobe)
@@ -75,7 +75,7 @@ async def read(ctx, bus, address, rng, *, pauses=0.0):
 
 
 def check_configuration(slave, rng, *, accesses=120):
-    """Random accesses, of registers and of memories, against a map of bytes behind the configuration port."""
+    """Random accesses to registers and memories, compared with a map of bytes behind the configuration port."""
     registers, stored = bytearray(64), []
     port, bus = slave.configuration, master(slave)
 
@@ -177,7 +177,7 @@ class Ports:
 
 
 def test_a_word_is_a_packet(request):
-    """Every field that the core gets, its value with its sign, from the places in the word."""
+    """Every field that the core receives, with the sign of its value, from its position in the word."""
     rng = rng_of(request.node.name)
     core = AxiLifCore(SMALL)
     given = core.core.i.payload

@@ -46,7 +46,7 @@ class CountingLink(SimulatedLink):
 
 
 def check(board, network, program, spikes):
-    """Spikes or membranes as the reference has them; returns how many neurons fire."""
+    """Compare spikes or membranes with the reference; return how many neurons fire."""
     result = board.run(spikes)
     board.check_errors()
     reference = simulate(network, spikes)
@@ -74,7 +74,7 @@ def test_it_runs_without_being_loaded(request, core):
     network = random_network(rng, core, sizes=(9, 4, 11))  # more neurons than a bank has lanes
     program = place(network, FabricConfig(core=core))
     board = Board(SimulatedLink(rng, bake(program), stall=0.1))
-    # A program of nothing: registers too are those that the bitstream has brought, after a new session as well.
+    # An empty program: the registers too have the values from the bitstream, also after a new session.
     for _ in range(2):
         board.load(replace(program, memories=(), registers=()))
         assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
@@ -92,7 +92,7 @@ def test_what_the_bitstream_has_brought_is_not_loaded(request):
         assert bytes_to_load(board, link, program) == bytes_to_load(board, link, without_memories(program))
         assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
         board.reopen()
-    # Another program goes over it; from then on a session must not take the first one for loaded.
+    # Another program is loaded over it; from then on, a session must not take the first one for loaded.
     assert bytes_to_load(board, link, another) > bytes_to_load(board, link, without_memories(another))
     check(board, other, another, random_spikes(rng, 5, 2, other.inputs))
     board.reopen()
@@ -102,7 +102,8 @@ def test_what_the_bitstream_has_brought_is_not_loaded(request):
 
 
 def test_a_load_that_was_cut_off(request):
-    """One byte over it, and a new session: what the bitstream has brought is no longer there."""
+    """One byte is written over it, followed by a new session: the program of the bitstream no longer counts as
+    present."""
     rng = rng_of(request.node.name)
     network = random_network(rng, SMALL)
     program = place(network, FabricConfig(core=SMALL))
@@ -131,7 +132,7 @@ def test_maps_and_sparse_rows(request):
 
 
 def test_several_tiles(request):
-    """The registers of the bridge say which tiles the host talks to."""
+    """The registers of the bridge define the tiles that the host communicates with."""
     rng = rng_of(request.node.name)
     network, program = random_program(rng, mesh_of(2, 2))
     link = CountingLink(rng, bake(program), stall=0.1)
@@ -142,7 +143,7 @@ def test_several_tiles(request):
 
 
 def test_attention(request):
-    """An attention tile has a memory and registers of its own."""
+    """An attention tile has its own memory and registers."""
     rng = rng_of(request.node.name)
     on = fabric_of(AttentionParameters(tokens=4, features=4, rows=2))
     network = random_attention_network(rng, on.tiles[2].attention)
@@ -194,4 +195,4 @@ def test_refusals():
         RegisterBank(CORE, Contents(registers={"sources": 256}))
     with pytest.raises(ValueError, match="register status must be writable, not read"):
         RegisterBank(CORE, Contents(registers={"status": 1}))
-    gc.collect()  # so that what is said about the unfinished objects is said, and ignored, here
+    gc.collect()  # warnings about the unfinished objects appear, and are ignored, here

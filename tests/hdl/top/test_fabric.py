@@ -23,7 +23,7 @@ REQUEST = ("memory", "plane", "index", "write_data")
 
 
 def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60, index_width=18, plane_width=10):
-    """A chain of stages: each write reaches the tile that is meant alone, and what is read is that of the tile."""
+    """A chain of stages: each write reaches only the addressed tile, and a read returns the byte of that tile."""
     m = Module()
     widths = {"index_width": index_width, "plane_width": plane_width}
     before = port = ConfigurationPort(tile=True, **widths).create()
@@ -36,7 +36,7 @@ def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60, index_width=18, pla
     written = {tile: [] for tile in tiles}
 
     async def tiles_(ctx):
-        """Each answers a cycle after the address with what only it has."""
+        """Each tile answers one cycle after the address with a value of its own."""
         names = [getattr(made.here, name) for made in stages for name in ("write_enable", *REQUEST)]
         async for _, _, *values in ctx.tick().sample(*names):
             for number, (tile, made) in enumerate(zip(tiles, stages, strict=True)):
@@ -60,7 +60,7 @@ def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60, index_width=18, pla
                 expected.get(tile, []).append(request)
                 await ctx.tick()
                 continue
-            # A read: two registers for each stage, there and back, and the one of the tile.
+            # A read takes two registers per stage, there and back, and the register of the tile.
             await ctx.tick().repeat(2 * len(tiles) + 1)
             answer = (request[2] * 7 + 31 * tile) % 256 if tile in tiles else 0
             assert ctx.get(port.read_data) == answer
@@ -113,7 +113,7 @@ def test_pins_are_those_of_the_tiles():
 
 
 def check_mesh(tiles):
-    """TICKs of the host through a mesh: the tile that they are for ends a step and acknowledges it to the host."""
+    """TICKs of the host through a mesh: the addressed tile ends a step and acknowledges it to the host."""
     meant, other = 3, 1
 
     async def write(ctx, tile, name, value):
@@ -156,7 +156,7 @@ def check_mesh(tiles):
             await pass_cycles(150)
         assert steps == [0, 0, 0, 3]
         assert packets == [(PacketKind.ACK, step & 1) for step in range(3)]
-        # A new session resets the registers: nothing begins.
+        # A new session resets the registers, so no step begins.
         ctx.set(tiles.reset, 1)
         await ctx.tick()
         ctx.set(tiles.reset, 0)

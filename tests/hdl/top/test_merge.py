@@ -32,7 +32,7 @@ class Adder(Component):
 
 
 class Half(Component):
-    """Two adders after each other."""
+    """Two adders in series."""
 
     i: In(8)
     o: Out(8)
@@ -91,7 +91,7 @@ def test_equal_modules_become_one():
 
 
 def test_what_differs_inside_stays():
-    """A module whose instances differ is another one, however deep the difference."""
+    """A module whose instances differ is a different module, however deep the difference."""
     merged = merge_modules(text_of(Halves((1, 2), (1, 3), (2, 1))))
     assert {"half_0", "half_1", "half_2", "half_0.second", "half_1.second"} <= set(modules(merged))
     assert "half_1.first" not in modules(merged)
@@ -101,7 +101,7 @@ def test_what_differs_inside_stays():
 
 @pytest.mark.parametrize("steps", [((1, 2), (1, 2), (1, 2)), ((1, 2), (1, 3), (2, 1))], ids=["equal", "unequal"])
 def test_the_design_does_what_it_did(tmp_path, steps):
-    """Proved by Yosys for all inputs; and disproved where an output is that of another half."""
+    """Proved by Yosys for all inputs, and disproved if an output is that of another half."""
     text = text_of(Halves(*steps))
     merged = merge_modules(text)
     assert equivalent(text, merged, tmp_path)
@@ -130,7 +130,7 @@ def equivalent(one, other, folder):
 
 
 def test_a_mesh_has_one_core():
-    """What is done for: every module of a core once, and all instances of the mesh."""
+    """The purpose of merging: every module of a core occurs once, with all instances of the mesh."""
     text = text_of(Tiles(mesh_of(3, 1)))
     merged = merge_modules(text)
     cores = [name for name in modules(text) if re.match(r"core_\d+\.", name)]

@@ -24,7 +24,7 @@ CLOCK_HZ = 12_345_678
 
 
 class Pins(Transport):
-    """The other end of a top's UART, 8N1, which counts what is no byte."""
+    """The opposite end of a top's UART, 8N1, which counts invalid bytes."""
 
     name = "the pins"
     round_trip_s = 4e-3
@@ -39,7 +39,7 @@ class Pins(Transport):
 
     async def _clock(self, ctx):
         design, divisor = self.design, self.divisor
-        phase, bits = None, []  # cycles since the edge of a start bit, and what has been sampled after it
+        phase, bits = None, []  # cycles since the edge of a start bit, and the bits sampled after it
         for cycle in itertools.count():
             if cycle % divisor == 0:
                 ctx.set(design.rx, self._out.popleft() if self._out else 1)
@@ -73,7 +73,7 @@ class Pins(Transport):
 
 
 def check(design):
-    """Identity, a register written and read, and a session after it that finds the register as after power-up."""
+    """Identity, a register written and read, and a following session that finds the register as after power-up."""
     pins = Pins(design)
     board = Board(Endpoint(pins, timeout_s=0.01, nonce=b"one."))
     assert board.identity == FABRIC.identity(BUILD, link_kind=LinkKind.UART, clock_hz=CLOCK_HZ)

@@ -16,7 +16,7 @@ CLOCK_HZ = 31_000_000
 
 
 def test_a_session_opens_over_the_pins():
-    """Bit by bit: the host configures the device, sends OPEN, and gets the identity in two packets."""
+    """Bit by bit: the host configures the device, sends OPEN, and receives the identity in two packets."""
     top = UsbTop(FABRIC, UsbParameters(), BUILD, clock_hz=CLOCK_HZ)
     host = UsbPinHost(top)
     simulator = Simulator(top)

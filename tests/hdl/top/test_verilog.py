@@ -22,7 +22,7 @@ class Wire(Component):
 
 @pytest.fixture
 def yosys(tmp_path, monkeypatch):
-    """Makes a shell script stand in for Yosys."""
+    """Let a shell script stand in for Yosys."""
 
     def replace(script):
         program = tmp_path / "yosys"

@@ -38,7 +38,7 @@ def test_other_names_are_refused():
 
 
 def example() -> str:
-    """The Python of the README."""
+    """The Python example of the README."""
     (block,) = re.findall(r"In Python:\n\n```python\n(.*?)```\n", README.read_text(), re.DOTALL)
     return block
 

@@ -57,7 +57,7 @@ from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import QuantisedPopulation
 from spikeloom.sim.noc.mesh import MeshParameters
 
-# What it is: its registers, its parameters, its model.
+# Definition: its registers, its parameters, its model.
 
 
 def _count(name: str, offset: int, description: str) -> Register:
@@ -88,8 +88,8 @@ DELAY = RegisterMap(
 
 @dataclass(frozen=True, kw_only=True)
 class DelayTileParameters(TileParameters, kind="delay", register_map=DELAY):
-    """A tile that sends in each step what came in the step before. ``forgets`` is what a correct one does at the end of
-    a sample."""
+    """A tile that sends in each step the events of the step before. ``forgets`` states whether it drops them at the end
+    of a sample, as a correct one does."""
 
     index_bits: int = 3
     forgets: bool = True
@@ -146,7 +146,7 @@ class LastStep(QuantisedUnit):
         return step
 
 
-# What placement does for it.
+# Placement
 
 
 @register_compiler(DelayTileParameters)
@@ -198,12 +198,12 @@ class DelayCompiler(TileCompiler):
         )
 
 
-# What it is built as.
+# Hardware
 
 
 @register_tile(DelayTileParameters)
 class DelayTile(wiring.Component):
-    """A bit for each line and parity, and one for each line that is sent in this step."""
+    """One bit per line and parity, and one per line that is sent in this step."""
 
     def __init__(self, parameters: DelayTileParameters) -> None:
         self.parameters = parameters
@@ -232,7 +232,7 @@ class DelayTile(wiring.Component):
         m.submodules.tokens = tokens = Tokens(p.destinations)
         m.d.comb += [getattr(tokens, name).eq(getattr(registers, name)) for name in relation_members(p.destinations)]
 
-        # What comes in is taken at once, whatever the output waits for.
+        # Input is accepted immediately, whatever the output waits for.
         packet, arrived = Signal(self.i.payload.shape()), Signal()
         m.d.comb += self.i.ready.eq(1)
         m.d.sync += [packet.eq(self.i.payload), arrived.eq(self.i.valid)]
@@ -297,7 +297,7 @@ class DelayTile(wiring.Component):
                     m.next = "WAIT"
 
 
-# The tests.
+# Tests
 
 CORE = CoreParameters(lanes=1, neurons=16, axons=32, weight_words=256, populations=4)
 MESH = MeshParameters(columns=2, rows=2)
@@ -308,7 +308,7 @@ def fabric_of(**changes) -> FabricConfig:
 
 
 def network_of(rng, *, source: str = "first", immediate: bool = False) -> QuantisedNetwork:
-    """``first`` and ``input`` lead to ``last``, at once and through the delay."""
+    """``first`` and ``input`` lead to ``last``, directly and through the delay."""
     sizes = {INPUT: 8, "first": 7, "last": 5}
     lines = sizes[source]
 

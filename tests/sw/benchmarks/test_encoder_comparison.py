@@ -36,7 +36,8 @@ def test_signals():
 
 
 def test_table_and_figure(tmp_path):
-    """On short signals: finite errors for all that keep values, spikes for all, a line per code, a picture."""
+    """On short signals: finite errors for all codes that preserve values, spikes for all, one line per code, and a
+    picture."""
     series = {"ECG": electrocardiogram(320)[:, None, None], "sweep": sweep(320)[:, None, None]}
     traces = compare_all(series)
     assert len(traces) == 2 * len(SCHEMES)

@@ -12,12 +12,13 @@ def test_every_kind_is_measured():
     assert {encoder.kind for encoder in MEASURED if is_sequential(encoder)} == {
         *("step-forward", "delta", "graded", "hough", "modified-hough", "bens"),
     }
-    # Of those whose options decide, both are measured.
+    # Where options decide the speed, both variants are measured.
     assert kinds.count("delta") == kinds.count("graded") == 2
 
 
 def test_a_measurement():
-    """Far below what `make bench` wants, because tests share their processor: no encoder loops over values."""
+    """Far below the requirement of `make bench`, because tests share their processor; it shows that no encoder loops
+    over values."""
     for encoder in MEASURED:
         speed = measure(encoder, samples=40)
         assert (speed.encoder, speed.steps, speed.axons_per_channel) == (encoder.kind, encoder.steps, encoder.lines)

@@ -54,7 +54,7 @@ def counted(receiver):
 
 def receive_during(receiver, sent_before, *senders):
     """Take steps until the senders have ended and all that they sent is counted; return the number of steps until they
-    ended, what they sent, and the lines of all steps."""
+    ended, the number of datagrams sent, and the lines of all steps."""
     lines, during, after = np.zeros(PIXELS.size, bool), 0, 0
     steps = receiver.each()
     while any(sender.poll() is None for sender in senders):
@@ -68,7 +68,7 @@ def receive_during(receiver, sent_before, *senders):
 
 
 def test_every_datagram_is_counted_and_steps_go_on():
-    """A first flood meets a queue that is not read, a second one a receiver; one of 64 datagrams is malformed."""
+    """The first flood meets a queue that is not read, the second one a receiver; one of 64 datagrams is malformed."""
     program = build_sender(BUILD)
     payloads = [b"12345", *datagrams(PIXELS, number=63)]
     with SpifReceiver(PIXELS, step_s=0.002) as receiver:
@@ -80,12 +80,12 @@ def test_every_datagram_is_counted_and_steps_go_on():
         assert sent > 5000
         assert receiver.dropped > 50_000
         assert 0.5 < receiver.malformed / (receiver.used / 63) < 2
-        # Without a bound on what a step receives, the first one would not end before the flood does.
+        # Without a bound on the datagrams per step, the first step would not end before the flood does.
         assert during > 20
 
 
 def test_strangers_flood_and_the_peer_is_heard():
-    """All that the peer sends arrives, however much strangers send from its address and from others."""
+    """Everything that the peer sends arrives, however much others send from its address and from other addresses."""
     program = build_sender(BUILD)
     with SpifReceiver(PIXELS, step_s=0.002, peer=("127.0.0.2", None)) as receiver:
         with (
@@ -100,7 +100,7 @@ def test_strangers_flood_and_the_peer_is_heard():
 
 
 def test_a_receiver_that_rests_leaves_the_processor(monkeypatch):
-    """With real-time priority the kernel would stop a run that never waits, for 50 ms of each second."""
+    """With real-time priority, the kernel would stop a run that never waits, for 50 ms of each second."""
     rests = []
     monkeypatch.setattr(spif.time, "sleep", rests.append)
     program = build_sender(BUILD)
@@ -112,12 +112,12 @@ def test_a_receiver_that_rests_leaves_the_processor(monkeypatch):
             _, sent, _ = receive_during(receiver, 0, running)
             assert counted(receiver) == sent
         assert bool(rests) is resting
-        assert sum(rests) < 1  # a pause at a time
+        assert sum(rests) < 1  # one pause at a time
         rests.clear()
 
 
 def test_a_measurement():
-    """Its books agree; its speed is that of a machine with other work to do."""
+    """Its counts agree; its speed is that of a machine with other work to do."""
     result = measure(BUILD, seconds=0.5)
     assert result.sent == result.used + result.malformed + result.dropped > 5000
     assert result.malformed == 0
@@ -132,7 +132,7 @@ def test_a_measurement():
 
 
 def test_a_loop_that_only_waits(monkeypatch):
-    """With a clock of its own: three steps, of which the second is found a step and a half late."""
+    """With its own clock: three steps, the second of which is found a step and a half late."""
     now, late = [0.0], [0.0002, 0.0015, 0.0001]
     monkeypatch.setattr(live_flood.time, "monotonic", lambda: now[0])
 
@@ -144,7 +144,7 @@ def test_a_loop_that_only_waits(monkeypatch):
     on_time, worst_s = wait_only(3, 0.001)
     assert on_time == round(2 / 3, 4)
     assert worst_s == pytest.approx(0.0015)
-    # The second wait ended after the end of the third step, which is then not waited for.
+    # The second wait ended after the end of the third step, for which there is then no wait.
     assert late == [0.0001]
 
 

@@ -54,13 +54,13 @@ def test_every_trial_fits_its_fabric(trial, digits, tmp_path):
     assert program.fabric is trial.fabric
     assert outcome.mismatches == 0
     assert outcome.spikes_compared > IMAGES
-    assert outcome.accuracy >= 0.5 or trial.model != TRIAL.model  # the labels are those of that network
+    assert outcome.accuracy >= 0.5 or trial.model != TRIAL.model  # the labels come from that network
     assert outcome.images == IMAGES
     assert complaints(trial, outcome) == []
 
 
 def test_trials():
-    """What the issue of MNIST asks for: the networks as trained, and several steps and encodings."""
+    """The networks as trained, and with several numbers of steps and encodings."""
     trained = [(trial.model, trial.weight_bits, trial.least_accuracy) for trial in TRIALS if trial.encoder is None]
     assert ("mnist-mlp.nir", 8, 0.98) in trained
     assert ("mnist-conv.nir", 8, 0.988) in trained
@@ -68,7 +68,7 @@ def test_trials():
 
 
 def test_outcome(digits, tmp_path):
-    # The median counts, and not what a file of the older form names.
+    # The median counts, and not the figure named by a file of an older version.
     (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 150, "seeds": {"1": 150.0, "2": 110.0, "3": 90.0}, "lut": 1}')
     outcome = run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
     assert (outcome.steps, outcome.encoding, outcome.accuracy) == (4, "latency, 2 bits", 1.0)
@@ -138,7 +138,7 @@ def test_network_without_encoder(digits, tmp_path, monkeypatch):
 
 
 def test_mlp_file_needs_no_options():
-    """Rule and encoder are in the file, nothing is assumed, and a core needs neither leak nor bias for it."""
+    """Reset rule and encoder are in the file, nothing is assumed, and the core needs neither leak nor bias."""
     network = load(shipped("mnist-mlp.nir"))
     assert network.notes == ()
     assert encoder_from(network.encoder) == LatencyEncoder(steps=4, bits=2)
@@ -171,7 +171,7 @@ def test_conv_file_needs_no_options():
 
 @pytest.mark.parametrize("model", ["mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"])
 def test_eight_bits_lose_nothing(model):
-    """The file holds weights of 8 bits: as integers the network does what it does in floating point."""
+    """The file holds 8-bit weights: as integers, the network behaves as in floating point."""
     network = load(shipped(model))
     quantised = quantise(network)
     assert quantised.notes == ()

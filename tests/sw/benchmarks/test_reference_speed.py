@@ -12,7 +12,7 @@ from spikeloom.benchmarks.reference_speed import SIZES, ReferenceSpeed, float_lo
 
 
 def test_the_loop_is_the_float_model(request, monkeypatch):
-    """With weights and a decay that floats of 32 bits hold exactly, every spike is the same."""
+    """With weights and a decay that 32-bit floats hold exactly, every spike is equal."""
     rng = rng_of(request.node.name)
     random = rng.normal
 

@@ -41,7 +41,7 @@ def vowels(name, count):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_spike_of_the_compiled_core(scheme, request):
-    """A few utterances of each scheme on the core that `make series` uses: spikes in both layers, none different."""
+    """A few utterances of each scheme on the core that `make series` uses: both layers fire, and no spike differs."""
     few = vowels(request.node.name, 3)
     outcome = run_scheme(scheme, few, make_runner=lambda program: CompiledRunner(program, BUILD))
     assert (outcome.encoder, outcome.mismatches) == (scheme, 0)
@@ -52,7 +52,7 @@ def test_every_spike_of_the_compiled_core(scheme, request):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_networks_name_their_encoders(scheme):
-    """A recurrent network per scheme, with what its encoder was fitted to."""
+    """One recurrent network per scheme, with the fitted settings of its encoder."""
     network = load(shipped(model_of(scheme)))
     assert network.notes == ()
     encoder = encoder_from(network.encoder)
@@ -66,7 +66,7 @@ def test_the_networks_name_their_encoders(scheme):
 
 
 class Wrong(ReferenceRunner):
-    """The reference with a clock, and one spike too many or too few."""
+    """The reference with a clock, and with one spike too many or too few."""
 
     def __init__(self, program, network):
         super().__init__(network)

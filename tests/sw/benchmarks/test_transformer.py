@@ -48,7 +48,7 @@ def score(of: QuantisedNetwork) -> float:
 
 
 def test_the_file_is_kept_exactly() -> None:
-    """Its weights are multiples of the scales that the quantiser picks, residuals and biases included."""
+    """Its weights are multiples of the scales that the quantiser picks, including residuals and biases."""
     floats = load(shipped(MODEL))
     assert network().notes == floats.notes == ()
     assert network().units[0].parameters == AttentionParameters(tokens=TOKENS, features=FEATURES, heads=HEADS)
@@ -64,7 +64,7 @@ def test_the_file_is_kept_exactly() -> None:
 
 
 def test_attention_earns_its_accuracy() -> None:
-    """The mean over five seeds is 96 % or more, and the same weights lose far more than 5 points without attention."""
+    """The mean over five seeds is at least 96 %, and the same weights lose far more than 5 points without attention."""
     scores = [score(with_seed(network(), seed)) for seed in range(5)]
     assert len(set(scores)) > 1  # the seed matters
     assert np.mean(scores) >= 0.96
@@ -87,7 +87,7 @@ def test_attention_in_the_network_is_that_of_the_reference() -> None:
 
 
 class Hardware(Runner):
-    """The reference in the place of the hardware, with a spike that is wrong where the network's seed is ``wrong``."""
+    """The reference in place of the hardware, with a wrong spike if the network's seed is ``wrong``."""
 
     def __init__(self, network: QuantisedNetwork, wrong: int | None) -> None:
         self.network, self.wrong = network, wrong

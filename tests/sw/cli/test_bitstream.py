@@ -54,7 +54,7 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
 
 @pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])
 def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
-    """What is built holds the program that `spikeloom run` would load, and asks no other fabric of it."""
+    """The build holds the program that `spikeloom run` would load, on the same fabric."""
     asked = []
 
     def build(board, output, *, fabric, **settings):
@@ -68,7 +68,7 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     plain = fabric_from_json(fabric_to_json(baked))
     loaded = load(digits)
     program = place(quantise(loaded, Quantisation.for_core(plain.core, weight_width=8)), plain)
-    # The memories of an iCE40 may lose words after configuration: it does not claim to hold the program.
+    # The memories of an iCE40 may lose words after configuration: the bitstream does not claim to hold the program.
     claimed = program_digest(program.memories, program.registers) if board == "ulx3s-85f" else 0
     assert baked.program == claimed
     assert any(any(words) for tile in baked.cores.values() for words in tile.contents.memories.values())

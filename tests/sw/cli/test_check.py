@@ -26,7 +26,7 @@ def test_check_says_how_a_network_is_stepped_and_what_it_takes(network, capsys):
 
 
 def test_what_each_tile_takes_of_a_board(network, capsys):
-    """Tiles, routers and host link add up to the fabric; a table, and the same numbers as JSON."""
+    """Tiles, routers and host link add up to the fabric; as a table, and as the same numbers in JSON."""
     options = ["check", network, "--fabric", "small", "--mesh", "2x2", "--board", "ulx3s-85f"]
     main([*options, "--json"])
     said = json.loads(capsys.readouterr().out)
@@ -43,7 +43,7 @@ def test_what_each_tile_takes_of_a_board(network, capsys):
 
 @pytest.mark.parametrize("command", ["check", "bitstream"])
 def test_a_network_too_large_for_a_board_is_refused_at_once(command, capsys):
-    """Before any synthesis, and with the boards that would do."""
+    """The refusal comes before any synthesis, and names the boards that could hold it."""
     started = time.monotonic()
     message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")
     assert time.monotonic() - started < 30
@@ -114,7 +114,7 @@ print(json.dumps([done.returncode, done.stdout, done.stderr, used.ru_maxrss / 10
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """Sparse recurrent neurons in a file: an array of 400 MB, compressed, of which 0.2 % is not 0."""
+    """A file with sparse recurrent neurons: a compressed array of 400 MB, of which 0.2 % is nonzero."""
     rng = rng_of("10,000 neurons")
     path = tmp_path_factory.mktemp("large") / "large.nir"
     nodes = {"w": linear(NEURONS, 3), "lif": lif(NEURONS, r=8.0), "loop": nir.Linear(np.ones((1, 1)))}
@@ -149,7 +149,7 @@ def test_large_sparse_networks_take_little_memory_and_work(large, options, answe
 
     As arrays, the weights alone took 5 GB and 34 s, and placement more than 180 s.
     """
-    # A process begins with the peak of the one that starts it, and this one may be large: a small one is in between.
+    # A process starts with the peak memory of its parent, and this one may be large: a small process is in between.
     command = [sys.executable, "-c", MEASURE, str(large), *options]
     measured = subprocess.run(command, capture_output=True, text=True, check=True)
     status, out, err, memory_mib, seconds = json.loads(measured.stdout)

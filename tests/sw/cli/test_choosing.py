@@ -35,7 +35,7 @@ def test_fields_of_the_core_that_are_given(capsys, monkeypatch):
 
 
 def test_a_link_that_the_board_lacks(capsys):
-    """One sentence with the links that there are, from every command that takes a board."""
+    """One sentence with the existing links, from every command that takes a board."""
     digits = str(shipped("digits-mlp.nir"))
     message = "Link of icebreaker must be uart, not 'udp'"
     board = ["--board", "icebreaker", "--link", "udp"]

@@ -42,7 +42,7 @@ SHOWN = "hid[red]den[x] ß:smile:\\x1b[2J\\u202e"
 
 
 def strange(path):
-    """A network whose hidden population has a name that tries everything."""
+    """A network whose hidden population has a hostile name."""
     rng = np.random.default_rng(3)
     nodes = {
         "input": nir.Input(np.array([64])),

@@ -22,7 +22,7 @@ SCALE = Scale(low=(-2.0,) * 12, high=(2.0, 2.5) * 6, bits=5, origin=-16)
 
 @pytest.fixture
 def series(tmp_path, request, monkeypatch):
-    """Twelve channels of measured numbers in a file of the folder that commands run in."""
+    """Twelve channels of measured numbers, in a file in the folder where the commands run."""
     monkeypatch.chdir(tmp_path)
     values = rng_of(request.node.name).normal(scale=0.3, size=(20, 3, 12)).cumsum(axis=0)
     np.savez("series.npz", series=values, labels=np.arange(3))
@@ -39,7 +39,7 @@ def expected(spikes):
 
 
 def run(*options):
-    """What the integers answer to the file."""
+    """The answers of the integers to the file."""
     main(["run", NETWORK, "--backend", "reference", "--fabric", "medium", "--inputs", "series.npz", *options])
     return np.load("out.npy")
 
@@ -64,7 +64,7 @@ def test_run_and_simulate_encode_as_training_did(series, capsys):
 
 
 def test_an_option_says_otherwise(series):
-    """With a scale of its own for each channel."""
+    """With one scale per channel."""
     encoder = SigmaDeltaEncoder(steps=2, bits=4, scale=SCALE)
     fired = expected(encoder.encode_series(series))
     assert not np.array_equal(fired[:20], expected(encoder_from(load(NETWORK).encoder).encode_series(series)))

@@ -128,7 +128,7 @@ def test_the_default_is_the_training_digits(capsys):
 
 
 def test_a_project_gives_single_values(small, capsys):
-    """Options that may be repeated take what other commands take once."""
+    """For options that may be repeated, a project gives the value that other commands take once."""
     Path("spikeloom.toml").write_text(
         'weight-bits = 12\nboard = "ulx3s-12f"\n[encoder]\nkind = "rate"\nsteps = 5\nbits = 2\n'
     )
@@ -174,7 +174,7 @@ def test_data_that_is_needed(capsys):
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_signal_leaves_whole_lines_and_the_next_run_goes_on(small, jobs):
-    """The points that were finished are not computed again; nothing else is left."""
+    """The points that were finished are not computed again, and nothing else is left."""
     bits = ",".join(map(str, range(16, 0, -1)))
     options = ["explore", *small, "--weight-bits", bits, "--steps", "6,5,4,3", "--lanes", "1,2", "--jobs", jobs]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -31,7 +31,8 @@ def folder(tmp_path, digits):
 
 @pytest.fixture
 def made(monkeypatch, tmp_path):
-    """One trial, and in place of the compiled hardware a clocked reference: what it was made with."""
+    """One trial, with a clocked reference in place of the compiled hardware; returns the arguments that it was made
+    with."""
     made = []
 
     class Compiled(Counting):
@@ -50,7 +51,7 @@ def made(monkeypatch, tmp_path):
 
 @pytest.fixture
 def quality(monkeypatch, tmp_path):
-    """Folder of kept figures; that of the checkout or of the wheel is used wherever the command is started."""
+    """Folder of the kept figures: that of the checkout or of the wheel is used, wherever the command is started."""
     (tmp_path / "qor").mkdir()
     monkeypatch.setattr("spikeloom.boards.qor.figures.kept_folder", lambda: tmp_path / "qor")
 

@@ -37,7 +37,7 @@ def test_any_other_port_is_a_serial_one():
 
 
 def test_the_link_of_a_simulated_board(tmp_path):
-    """Only a link beside a clock is one: the same pseudo-terminal by its own name is a serial port."""
+    """Only a link beside a clock counts as one: the same pseudo-terminal under its own name is a serial port."""
     ours, theirs = os.openpty()
     name, link = os.ttyname(theirs), tmp_path / "port"
     link.symlink_to(name)

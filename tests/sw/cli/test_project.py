@@ -32,7 +32,7 @@ def test_a_project_gives_what_the_command_line_leaves_out(network, capsys):
 
 
 def test_another_folder_is_named(network, capsys, tmp_path):
-    """Paths are those of the project's folder; a folder above is never looked at."""
+    """Paths are relative to the project's folder; parent folders are never searched."""
     folder = tmp_path / "project"
     folder.mkdir()
     write_network(folder / "own.nir", hidden=5)

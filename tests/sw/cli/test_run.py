@@ -77,7 +77,7 @@ def test_run_on_the_compiled_core(network, tmp_path, shared_build):
 
 
 def test_an_output_that_does_not_fit_on_the_disk(network, tmp_path):
-    """One sentence, the older file survives, and nothing is left beside it."""
+    """One sentence; the older file survives, and no other file remains."""
     output = tmp_path / "out" / "out.npy"
     output.parent.mkdir()
     output.write_text("older")

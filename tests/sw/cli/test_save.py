@@ -57,7 +57,7 @@ def test_options_are_in_the_file(network, capsys):
 
 
 def test_commands_say_the_same_of_a_saved_network(network, capsys):
-    """Every step equation, weight loss and differing cell, as of the original."""
+    """Every step equation, weight loss and differing cell equals that of the original."""
     main(["save", network, "saved.nir", "--reset", "subtract", "--reset-delay", "1"])
     capsys.readouterr()
     said = []

@@ -53,7 +53,7 @@ def test_a_signal_during_imports(tmp_path, number):
 
 @pytest.mark.parametrize("number", STATUS)
 def test_a_signal_while_a_compiler_runs(tmp_path, network, number):
-    """The compiler, which is a grandchild, ends as well, and the cache holds neither scraps nor a held lock."""
+    """The compiler, a grandchild process, ends too, and the cache holds neither partial files nor a held lock."""
     programs, cache = tmp_path / "programs", tmp_path / "cache"
     programs.mkdir()
     compiler = programs / "g++"

@@ -23,7 +23,7 @@ def test_a_network_that_is_too_large(tmp_path, capsys):
 
 
 def test_simulate_compares_every_spike(network, capsys, shared_build):
-    """The whole way, through the pins of the simulated hardware."""
+    """The whole path, through the pins of the simulated hardware."""
     shared_build("build/simulate")
     main(["simulate", network, "--images", "6"])
     text = capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_simulate_on_the_reference_needs_no_hardware(network, capsys, monkeypatc
 
 @pytest.mark.parametrize("options", [["--board", "icebreaker"], ["--core", "lanes=2"]])
 def test_simulate_the_fabric_for_a_board_or_with_other_fields(network, capsys, shared_build, options):
-    """And the core is never busy for longer than the run takes."""
+    """The core is never busy for longer than the run takes."""
     shared_build("build/simulate")
     main(["simulate", network, "--images", "5", "--backend", "rtl", "--json", *options])
     said = capsys.readouterr()
@@ -86,7 +86,7 @@ def test_simulate_the_fabric_for_a_board_or_with_other_fields(network, capsys, s
 
 
 def test_a_raster_of_values(tmp_path, capsys):
-    """An input of values is drawn where it is not 0."""
+    """An input with values is drawn where it is not 0."""
     neurons = Population(name="lif", shape=(4,), beta=0.5, threshold=2.0)
     weight = np.random.default_rng(3).normal(0.2, 0.3, (4, 6))
     weights = Connection(source="input", target="lif", weight=weight)

@@ -63,7 +63,7 @@ def test_refuses_other_pixels(text, message):
 
 
 class Collected:
-    """A condition for the end of a run that collects garbage in every step and counts the objects to visit."""
+    """A condition for the end of a run that collects garbage in every step and counts the objects visited."""
 
     def __init__(self):
         self.visited = []
@@ -83,7 +83,7 @@ def quiet_run(stop):
 
 @pytest.fixture
 def thawed():
-    """Nothing is out of reach of the garbage collector; the tests around this one have frozen what they use."""
+    """Nothing is hidden from the garbage collector; the tests around this one have frozen the objects that they use."""
     gc.unfreeze()
     yield
     gc.freeze()
@@ -153,7 +153,7 @@ def test_without_a_scheduler_there_is_no_priority(monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the scheduler of Linux")
 def test_the_real_scheduler():
-    """Where it is permitted, as to root; no child inherits it."""
+    """If permitted, as for root; no child process inherits it."""
 
     def policy():
         return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK

@@ -88,7 +88,7 @@ def test_without_inputs_by_bounds():
 
 def test_a_bar_that_no_widths_reach():
     rng = rng_of("never")
-    net, inputs = layers(rng, noise=0.5), spikes_of(rng)  # other random numbers than the integers have
+    net, inputs = layers(rng, noise=0.5), spikes_of(rng)  # random numbers that differ from those of the integers
     message = (
         r"^widths must be found for which 99.9 % of the cells and answers are equal, but weights of 16 and membranes"
     )

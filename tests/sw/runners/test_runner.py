@@ -21,7 +21,7 @@ OBSERVED = (("out", 2), ("a", 3), ("b", 1))
 
 
 def results_of(rng, *, membranes=False, values=False):
-    """Of a run in two pieces, two samples and one."""
+    """The results of a run in two pieces, of two samples and of one."""
     return [
         BoardResult(
             spikes=rng.random((4, samples, 6)) < 0.5,
@@ -90,7 +90,7 @@ def test_the_reference_has_values_of_graded_spikes():
 
 
 def test_the_output_is_the_number_of_spikes():
-    """Which the readout on the board does not count, so it is not asked."""
+    """The readout on the board does not count them, so it is refused."""
     firing = replace(graded("a").parameters, leak=Leak.NONE, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
     net = network(
         [QuantisedPopulation(name="a", parameters=firing)],
@@ -111,7 +111,7 @@ def test_the_output_is_the_number_of_spikes():
 
 @pytest.mark.parametrize("mode", [ReadoutMode.OFF, ReadoutMode.COUNT])
 def test_the_reference_does_tasks(mode):
-    """Images are encoded as a board would; classes come instead of arrays."""
+    """Images are encoded as on a board; classes are returned instead of arrays."""
     net = chain(3, 4, threshold=[9, 0, 9, 9])
     images, encoder = np.array([[4, 0, 2], [1, 3, 4]]), LatencyEncoder(steps=5, bits=2)
     result = ReferenceRunner(net).do(Task(inputs=images, encoder=encoder, mode=mode))

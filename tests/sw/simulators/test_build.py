@@ -22,7 +22,7 @@ def test_a_second_run_compiles_nothing(monkeypatch):
 
 
 def test_everything_that_goes_in_changes_the_name(monkeypatch, tmp_path):
-    """Design, harness, versions and options."""
+    """The inputs are the design, the harness, the versions and the options."""
     verilator = build_module.find_verilator()
     source = tmp_path / "a.v"
     source.write_text("module a; endmodule\n")
@@ -102,4 +102,4 @@ class Wide(wiring.Component):
 def test_refuses_a_packet_that_is_too_wide(tmp_path):
     with pytest.raises(ValueError, match=r"^axon of a packet must have at most 32 bits, not 33$"):
         compile_design(Wide(), tmp_path)
-    gc.collect()  # what was made in vain is found unused here, and in no other test
+    gc.collect()  # unused designs are collected here, and in no other test

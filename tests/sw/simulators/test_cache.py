@@ -103,11 +103,11 @@ def test_the_least_recently_used_go(tmp_path):
     for age, name in enumerate(("a", "b", "c")):
         path, _ = cache.get(name, maker(bytes(30)))
         os.utime(path, (1000 + age, 1000 + age))
-    cache.get("a", maker())  # now b is the one that was used longest ago
+    cache.get("a", maker())  # now b is the least recently used one
     cache.get("d", maker(bytes(30)))
     assert sorted(path.name for path in cache.folder.iterdir() if not path.suffix) == ["a", "c", "d"]
     assert not list(cache.folder.glob("b*"))
-    cache.get("large", maker(bytes(500)))  # what was just made stays
+    cache.get("large", maker(bytes(500)))  # the newest entry stays
     assert [path.name for path in cache.folder.iterdir() if not path.suffix] == ["large"]
 
 
@@ -140,7 +140,7 @@ def test_two_threads_make_a_file_once(tmp_path):
 
 
 def test_a_lock_that_was_removed_while_it_was_waited_for(tmp_path):
-    """Of two processes, one may remove the entry for which the other waits: the other must not make it in secret."""
+    """One of two processes may remove the entry for which the other waits: the other must not create it unlocked."""
     cache = Cache(tmp_path / "cache")
     script = (
         f"from pathlib import Path; from spikeloom.simulators.cache import Cache; "

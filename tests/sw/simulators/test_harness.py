@@ -36,7 +36,7 @@ class Design(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         port = self.configuration
-        # A wire from end to end: what the harness puts into a packet, it takes out of it again.
+        # A wire from end to end: the packets that the harness sends are those that it receives.
         m.d.comb += [
             self.o.payload.eq(self.i.payload),
             self.o.valid.eq(self.i.valid),
@@ -108,7 +108,7 @@ def test_what_a_packet_does_not_have_reads_as_0():
 
 @pytest.mark.parametrize("tiles", [None, 3])
 def test_the_configuration_port(tiles):
-    """A design with one tile has no ``tile`` in its port: the one of the harness is left open."""
+    """A design with one tile has no ``tile`` in its port: that of the harness is left open."""
     harness = Harness(Design(LEAN, tiles=tiles))
 
     async def check(ctx):

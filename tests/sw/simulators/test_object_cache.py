@@ -7,7 +7,7 @@ from spikeloom.simulators import object_cache
 
 @pytest.fixture
 def compiler(tmp_path):
-    """A compiler that writes its arguments and its input as the object, and notes each call."""
+    """A compiler that writes its arguments and its input as the object, and records each call."""
     script = tmp_path / "g++"
     script.write_text(
         "#!/bin/sh\n"
@@ -27,7 +27,7 @@ def compiler(tmp_path):
 
 @pytest.fixture
 def compile_it(compiler, tmp_path, monkeypatch):
-    """Calls the compiler through the cache; returns its status, what it wrote, and how often it has been called."""
+    """Call the compiler through the cache; return its status, its output, and the number of calls."""
     monkeypatch.chdir(tmp_path)
 
     def run(*options, source=tmp_path / "include" / "verilated.cpp", target="a.o"):

@@ -19,14 +19,14 @@ def test_time_passes_where_the_driver_waits_and_nowhere_else(tmp_path, shared_bu
     waits = [1e-6, 30e-6, 0.0]
     found, _ = at_pins(timed, (DIVISOR, waits), shared_build(tmp_path / "run"))
     assert found["read"] == [0, 0, 0], "a board says nothing before it is asked"
-    # No wait is shorter than one cycle: a loop that polls would never let the simulation go on.
+    # No wait is shorter than one cycle: otherwise, a loop that polls would never let the simulation continue.
     least = [max(wait, SECONDS_PER_CYCLE) for wait in waits]
     assert found["waited"] == pytest.approx(least, abs=1.5 * SECONDS_PER_CYCLE)
     assert found["clock"] == pytest.approx([wait / SECONDS_PER_CYCLE for wait in least], abs=1.5)
     assert found["computing"] == [0]
     one, full, more = found["writing"]
     assert one == 0, "what is queued is not waited for"
-    # 4096 bytes are queued at once; the next ones wait until the line has taken as many blocks of 256.
+    # 4096 bytes are queued immediately; the next ones wait until the line has taken as many blocks of 256.
     assert full <= 256 + 10
     assert 2000 - 256 <= more <= 2000 + 256 + 20
 

@@ -35,5 +35,5 @@ def test_integers_are_rounded_parameters(name):
         assert np.array_equal(p.bias, np.rint(np.ldexp(latent["bias"].astype(float), layer.exponent)))
         assert np.all((p.leak is not Leak.CLEAR) | (latent["beta"] == 0.0))
     assert rounded
-    # At few bits some weights are clipped; 8 bits have the scale without.
+    # At few bits, some weights are clipped; at 8 bits, the scale is that without clipping.
     assert bool(clipped) == (width < 8) or width in (3, 4)

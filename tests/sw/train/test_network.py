@@ -78,7 +78,7 @@ def test_a_leak_that_does_not_survive_is_refused():
     recording = RECORDED["8 bits, 1"]
     first, last = recording.layers()
     fields = {f.name: getattr(first.parameters, f.name) for f in dataclasses.fields(NeuronParameters)}
-    # A product by exactly 7/8, which the quantiser makes a shift.
+    # A product with exactly 7/8, which the quantiser turns into a shift.
     fields |= {"leak": Leak.MULTIPLY, "leak_factor": 14336}
     other = dataclasses.replace(first, parameters=NeuronParameters(**fields))
     with pytest.raises(ValueError, match=r"^layer first: its leak must survive the quantiser, but .* became .*SHIFT"):
