@@ -57,7 +57,7 @@ def run(program, spikes, pauses, *, random_start=None):
 def test_every_spike(request, name):
     rng, fabric = rng_of(request.node.name), FABRICS[name]
     compared, attended, loops, shown = 0, 0, 0, 0
-    for _ in range(25):
+    for _ in range(15):
         network, program, spikes = random_case(rng, fabric)
         reference = simulate(network, spikes)
         start = int(rng.integers(1, 1 << 30))

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from harness.compiled import BUILD
 from harness.fabric import SMALL, mesh_of, random_program, run_and_compare, tiles_library
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of, with_widths
@@ -69,8 +70,10 @@ def test_random_networks_anywhere():
     """Random networks, including recurrent ones, with random cuts, placements, meshes, queue depths and stalls."""
     seen = collections.Counter()
 
+    examples = int(os.environ.get("SPIKELOOM_EXAMPLES", "50"))
+
     @settings(
-        max_examples=int(os.environ.get("SPIKELOOM_EXAMPLES", "100")),
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,
@@ -93,9 +96,9 @@ def test_random_networks_anywhere():
         seen["stalled"] += case["pauses"].stall > 0.5
 
     run()
-    assert all(seen[shape] >= 10 for shape in MESHES), seen
-    assert seen["fired"] > 60, seen
-    assert all(seen[name] > 15 for name in ("three tiles", "tiles of all", "recurrent", "stalled")), seen
+    assert all(seen[shape] >= 0.1 * examples for shape in MESHES), seen
+    assert seen["fired"] > 0.6 * examples, seen
+    assert all(seen[name] > 0.15 * examples for name in ("three tiles", "tiles of all", "recurrent", "stalled")), seen
 
 
 def test_tiles_of_two_widths(request):
@@ -145,8 +148,7 @@ def test_the_runner_on_a_mesh(request, tmp_path):
     network = random_network(rng, SMALL, inputs=12, sizes=(20, 16, 8))
     program = place(network, fabric, tiles=3, observe=[p.name for p in network.populations if p.parameters.spiking])
     spikes = random_spikes(rng, 5, 7, network.inputs)
-    directory = tiles_library(fabric).parents[1]
-    result = CompiledRunner(program, directory, workers=2, pauses=Pauses(stall=0.2)).run(spikes)
+    result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(stall=0.2)).run(spikes)
     compared, mismatches = compare(simulate(network, spikes), result)
     assert (compared > 100, mismatches) == (True, 0)
     assert [counters["steps"] for counters in result.counters.values()] == [5 * 7] * 3

@@ -5,8 +5,8 @@ The libraries are kept in ``build/cosim``; each shape of mesh is compiled once.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,13 +21,12 @@ from spikeloom.compiler.mapping import Assignment
 from spikeloom.compiler.partition import split
 from spikeloom.compiler.place import place_assigned
 from spikeloom.compiler.program import Program
-from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
-from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.build import compile_tiles
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
 SMALL = CoreParameters(
@@ -49,10 +48,9 @@ def mesh_of(columns: int, rows: int, *, core: CoreParameters = SMALL, queue_dept
     return FabricConfig(name=f"{columns}x{rows}", tiles=(None, *[core] * (mesh.tiles - 1)), mesh=mesh)
 
 
-@functools.cache
-def tiles_library(fabric: FabricConfig):
-    """The compiled tiles of a fabric."""
-    return compile_design(Tiles(fabric), BUILD).library
+def tiles_library(fabric: FabricConfig) -> Path:
+    """The compiled tiles of a fabric, which are elaborated once for this and for runners."""
+    return compile_tiles(fabric, BUILD, announce=print).library
 
 
 def random_program(
