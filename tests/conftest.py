@@ -25,6 +25,8 @@ os.environ["XDG_CACHE_HOME"] = str(_BUILD / "cache")
 
 # A compiled design runs for some thousand cycles in a test: to optimise it takes longer than it saves.
 verilator.FAST = "-O0"
+# Verilator's library is the same for all designs, and takes most of the time of a simulation by cocotb.
+verilator.LIBRARY = "-O1"
 # Tests run side by side: what one of them compiles need not be cut into parts, which takes more time together.
 build.UNITS = 1
 verilator.PARALLEL = False
@@ -43,7 +45,7 @@ _SOON_SECONDS = 10
 """With ``--begin-with``, a test of that file which takes longer waits like all others."""
 _SAMPLES = (
     "hdl/core/test_engine.py::test_random_networks[all-2]",
-    "sw/simulators/test_compiled.py::test_workers_share_the_samples[2]",
+    "sw/runners/test_compiled.py::test_workers_share_the_samples[2]",
     "cosim/test_top.py::test_every_spike_of_every_population",
     "formal/test_proofs.py::test_proof[arbiter of 3]",
 )

@@ -9,6 +9,18 @@ import pytest
 
 from spikeloom.cli.app import main
 from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.simulators import build, verilator
+
+SETTLED = f"""
+from spikeloom.cli.app import main
+from spikeloom.simulators import build, verilator
+
+if __name__ == "__main__":
+    verilator.FAST, verilator.LIBRARY = {verilator.FAST!r}, {verilator.LIBRARY!r}
+    verilator.PARALLEL, build.UNITS = {verilator.PARALLEL!r}, {build.UNITS!r}
+    main()
+"""
+"""The command in a process of its own, with designs compiled as in all tests, without optimisation: runs are short."""
 
 
 def lif(size, tau=8e-4):

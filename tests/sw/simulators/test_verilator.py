@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spikeloom.simulators import verilator
 from spikeloom.simulators.verilator import SimulationError, run_cocotb
 
 COUNTER = """
@@ -109,7 +110,8 @@ def test_runs_and_compiles_once(run, monkeypatch, tmp_path):
     assert len(run.announced) == int(first.compiled)
 
 
-def test_parameter_and_waves_have_their_own_binary(run):
+def test_parameter_and_waves_have_their_own_binary(run, monkeypatch):
+    monkeypatch.setattr(verilator, "LIBRARY", "-O0")  # a library that records is compiled for this run alone
     result = run("counts", step=3, expected=3, waves=True)
     assert result.tests == 1
     assert result.waves is not None

@@ -16,6 +16,7 @@ import pytest
 from harness.networks import random_network, random_spikes, rng_of
 from harness.units import UNITS
 
+from spikeloom.cli.app import main
 from spikeloom.compiler.place import place
 from spikeloom.datasets.readout import classify
 from spikeloom.host.driver import Board
@@ -29,10 +30,17 @@ from spikeloom.runners.runner import BoardRunner
 from spikeloom.sim.fabric.fabric_file import fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators import verilator
 from spikeloom.simulators.virtual_board import VirtualBoard
 
 SMALL = FABRICS["small"]
 BAUD = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def optimised(monkeypatch):
+    """Unlike in other tests: these runs take many cycles, most of them between the commands of a host."""
+    monkeypatch.setattr(verilator, "FAST", "-O1")
 
 
 @pytest.fixture
@@ -99,25 +107,30 @@ def leave_a_build(directory, fabric=SMALL):
     built.write_text(fabric_to_json(fabric))
 
 
-def test_the_command_on_a_serial_port(board, tmp_path):
+def test_run_and_report_on_a_serial_port(board, tmp_path, monkeypatch, capsys):
+    """One command after the other on the same board."""
+    monkeypatch.chdir(tmp_path)
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", str(board.link), "--board", "icebreaker"]
-    done = subprocess.run([*command, "--images", "6"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "digits-mlp on board" in done.stdout
-    assert "of 6 images" in done.stdout
+    main(["run", "--port", str(board.link), "--board", "icebreaker", "--images", "6"])
+    said = capsys.readouterr().out
+    assert "digits-mlp on board" in said
+    assert "of 6 images" in said
+    main(["report", "--backend", "board", "--port", str(board.link), "--images", "4"])
+    page = (tmp_path / "report.html").read_text()
+    assert "run on: board" in page
+    assert "Counters of the run" in page
+    assert re.search(r"<td>32</td>", page), "4 images of 8 steps, counted by the core"
 
 
-def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
+def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build, monkeypatch, capsys):
     """The units of the board do what the host would: the same classes, the same spikes."""
+    monkeypatch.chdir(tmp_path)
     leave_a_build(tmp_path, UNITS)
 
     def run(*options):
-        output = ["--images", "8", "--output", "out.npy", *options]
-        command = [sys.executable, "-m", "spikeloom.cli.app", "run", *output]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert re.search(r"^8 images in [\d.]+ s, loading included: [\d.,]+ per second$", done.stdout, re.MULTILINE)
+        main(["run", "--images", "8", "--output", "out.npy", *options])
+        said = capsys.readouterr().out
+        assert re.search(r"^8 images in [\d.]+ s, loading included: [\d.,]+ per second$", said, re.MULTILINE)
         return np.load(tmp_path / "out.npy")
 
     spikes = run("--backend", "reference")
@@ -130,17 +143,6 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
         assert (run(*port, "--answer", "first") == run("--backend", "reference", "--answer", "first")).all()
         assert (run(*port, "--encode", "board", "--answer", "count") == counts).all()
         assert (run(*port) == spikes).all()
-
-
-def test_the_report_of_a_board(board, tmp_path):
-    leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--backend", "board", "--port", str(board.link)]
-    done = subprocess.run([*command, "--images", "4"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    page = (tmp_path / "report.html").read_text()
-    assert "run on: board" in page
-    assert "Counters of the run" in page
-    assert re.search(r"<td>32</td>", page), "4 images of 8 steps, counted by the core"
 
 
 def test_the_time_of_the_board(board):
@@ -266,13 +268,20 @@ def test_live_events_by_the_command(request, board, tmp_path):
         assert len(decode_events(behind.recv(2048))[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_live_command_with_its_summary(board, tmp_path, number):
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [(signal.SIGTERM, 0.2), (signal.SIGINT, 0.0)],
+        pytest.param([(signal.SIGINT, 0.2), (signal.SIGTERM, 0.0)], marks=pytest.mark.slow),
+    ],
+    ids=["SIGINT at once", "SIGTERM at once"],
+)
+def test_a_signal_ends_the_live_command_with_its_summary(board, tmp_path, cases):
     """Also one that arrives as soon as the run announces itself; the board can be used at once by the next program."""
     leave_a_build(tmp_path)
     port = free_port()
     with camera(rng_of("camera"), PixelMap(columns=8, rows=8, polarities=1), port):
-        for pause_s in (0.2, 0.0):
+        for number, pause_s in cases:
             running = subprocess.Popen(
                 [*live_command(board, port), "--step-ms", "10", "--json", "--peer", "127.0.0.2"],
                 stdout=subprocess.PIPE,
