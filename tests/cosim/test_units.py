@@ -12,7 +12,9 @@ from spikeloom.runners.runner import PinsRunner, ReferenceRunner, Task
 from spikeloom.sim.host.readout import ReadoutMode
 
 
-@pytest.mark.parametrize("faults", [{}, {"seed": 3, "flip": 0.001, "drop": 0.001, "insert": 0.001}])
+@pytest.mark.parametrize(
+    "faults", [pytest.param({}, marks=pytest.mark.slow), {"seed": 3, "flip": 0.001, "drop": 0.001, "insert": 0.001}]
+)
 def test_digits(tmp_path, shared_build, faults):
     loaded = load(shipped("digits-mlp.nir"))
     network = quantise(loaded, Quantisation.for_core(UNITS.core, weight_width=8))
