@@ -42,6 +42,8 @@ class TileBench:
             axons = np.concatenate([axons, rng.choice(axons, len(axons) // 8), p.axons(2)[q[t]][:5]])
             shares = np.array_split(rng.permutation(axons), sources)
             self.events.append([share.tolist() for share in shares])
+        passes = shape.heads * shape.tokens // shape.rows
+        self.patience = 500 + 4 * passes * (shape.tokens + 1) * shape.features  # cycles in which nothing happens
         self.acknowledged = 0  # steps that the tile has acknowledged
         self.spikes, self.ticks, self.kinds = [[]], [], []
         self.due_acks, self.cycles = [], 0
@@ -101,7 +103,7 @@ class TileBench:
         await ctx.tick()
         sources = [self.packets(source) for source in range(self.sources)]
         offered, quiet = None, 0
-        while (sources or self.acknowledged < self.steps or quiet < 100) and self.cycles < 60_000:
+        while (sources or self.acknowledged < self.steps or quiet < 100) and quiet < self.patience:
             if offered is None and rng.random() >= self.idle:
                 if self.due_acks and rng.random() < 0.2:
                     offered = {"kind": PacketKind.ACK, "parity": self.due_acks.pop(0)}
@@ -127,6 +129,7 @@ class TileBench:
                     assert destinations == SPIKE_TO
                     assert packet.value == 1
                     assert len(self.ticks) == step, "spikes come before the TICK of their step"
+                    assert packet.axon not in self.spikes[-1], "a spike comes once"
                     self.spikes[-1].append(packet.axon)
                 elif kind is PacketKind.TICK:
                     assert destinations == TICK_TO
