@@ -18,16 +18,17 @@ from spikeloom.simulators import build, verilator
 
 _BUILD = Path(__file__).resolve().parents[1] / "build" / "tests"
 
-# What tests compile stays with the checkout, not with the user; but what YoWASP has compiled, for minutes, is used.
+# Simulators compiled by tests are stored in the checkout, not with the user; but the user's cache of YoWASP, which
+# takes minutes to compile, is used.
 _home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("YOWASP_CACHE_DIR", str(_home / "YoWASP"))
 os.environ["XDG_CACHE_HOME"] = str(_BUILD / "cache")
 
-# A compiled design runs for some thousand cycles in a test: to optimise it takes longer than it saves.
+# A compiled design runs for some thousand cycles in a test: optimising it takes longer than it saves.
 verilator.FAST = "-O0"
 # Verilator's library is the same for all designs, and takes most of the time of a simulation by cocotb.
 verilator.LIBRARY = "-O1"
-# Tests run side by side: what one of them compiles need not be cut into parts, which takes more time together.
+# Tests run in parallel: a design need not be divided into parts for compilation, which takes more time in total.
 build.UNITS = 1
 verilator.PARALLEL = False
 
@@ -40,16 +41,16 @@ _QUICK = (
     *("hdl/aer", "hdl/host/test_encoder.py", "hdl/host/test_readout.py", "hdl/host/test_uart.py", "hdl/lib", "hdl/noc"),
     *("sw/compiler", "sw/datasets", "sw/explore", "sw/frontends", "sw/host", "sw/model", "sw/report"),
 )
-"""Where the tests are quick: the model and the software, and the smaller parts of the hardware."""
+"""Folders whose tests are quick: the model and the software, and the smaller parts of the hardware."""
 _SOON_SECONDS = 10
-"""With ``--begin-with``, a test of that file which takes longer waits like all others."""
+"""With ``--begin-with``, a test of that file that takes longer than this waits like all others."""
 _SAMPLES = (
     "hdl/core/test_engine.py::test_random_networks[all-2]",
     "sw/runners/test_compiled.py::test_workers_share_the_samples[2]",
     "cosim/test_top.py::test_every_spike_of_every_population",
     "formal/test_proofs.py::test_proof[arbiter of 3]",
 )
-"""One test of each of the slower rings, so that the quick tests reach the whole way."""
+"""One test of each of the slower rings, so that the quick tests cover the whole path."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the quick tests, and put the longest first, so that no process is left alone with one at the end."""
+    """Mark the quick tests, and put the longest first, so that no process is left with a long one at the end."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
         of_quick = name.startswith(tuple(f"{place}/" if "." not in place else place for place in _QUICK))
@@ -76,8 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # To elaborate a design makes millions of objects that stay. Python's collector, which visits all of them again and
-    # again, would take a third of the time: what is there now is never visited, and collections are rare.
+    # Elaborating a design makes millions of objects that stay. Python's collector, which visits all of them repeatedly,
+    # would take a third of the time: the objects that exist now are never visited, and collections are rare.
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
@@ -85,7 +86,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """With ``--cpu-limit`` a test that runs forever fails; a short one has as long as one of two seconds."""
+    """With ``--cpu-limit``, a test that runs forever fails; the limit of a short test is that of one of two seconds."""
     factor = item.config.getoption("cpu_limit")
     if factor is None:
         return (yield)
@@ -107,7 +108,7 @@ _RECORDED: dict[str, float] = {}
 
 
 def _processor_seconds() -> float:
-    """Of this process and of the processes that it has waited for."""
+    """Processor time of this process and of the processes that it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
@@ -119,7 +120,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, pytest.TestReport, object]:
-    """A property of the report, so that it reaches the process that distributes the tests."""
+    """Store it as a property of the report, so that it reaches the process that distributes the tests."""
     report = yield
     if call.when == "teardown":
         report.user_properties.append(("processor seconds", _processor_seconds() - item.stash[_STARTED]))
@@ -143,7 +144,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def shared_build():
-    """Makes a directory of a run use the repository's compiled simulators."""
+    """Let a run in another directory use the repository's compiled simulators."""
 
     def share(directory):
         directory = Path(directory)

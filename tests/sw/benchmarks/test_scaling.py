@@ -14,7 +14,8 @@ from spikeloom.sim.noc.mesh import MeshParameters
 
 
 def mnist_like(count):
-    """Held-out digits of 8 by 8 pixels, three times as large in the middle of 28 by 28: MNIST itself is not shipped."""
+    """Held-out digits of 8 by 8 pixels, enlarged three times in the middle of 28 by 28 pixels: MNIST itself is not
+    shipped."""
     digits = load_digits()[1].first(count)
     images = np.zeros((count, 28, 28), np.uint8)
     images[:, 2:26, 2:26] = np.minimum(digits.images.astype(np.int64) * 16, 255).repeat(3, axis=1).repeat(3, axis=2)

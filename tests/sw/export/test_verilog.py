@@ -34,7 +34,7 @@ def call(*command, folder, **options):
 
 
 def icarus(folder):
-    """What the testbench prints in Icarus Verilog."""
+    """The output of the testbench in Icarus Verilog."""
     compiler, machine = find_program("iverilog"), find_program("vvp")
     assert compiler, "Icarus must be installed, make test does it"
     libraries = sorted(FOLDER.glob("usr/lib/*/ivl")) if compiler.startswith(str(FOLDER)) else []
@@ -45,7 +45,7 @@ def icarus(folder):
 
 
 def verilator(folder):
-    """What it prints in Verilator."""
+    """The output of the testbench in Verilator."""
     tools = find_tools()
     options = (
         "--binary",
@@ -131,7 +131,7 @@ def test_files(exported, tmp_path):
 
 
 def test_axons_say_what_packets_mean(bench):
-    """The packets of the testbench, read with ``axons.json`` alone, name inputs and neurons that exist."""
+    """The packets of the testbench, decoded with ``axons.json`` alone, name inputs and neurons that exist."""
     network, _ = digits()
     table = json.loads((bench / "axons.json").read_text())
     assert table["network"] == network.name
@@ -160,7 +160,7 @@ def test_axons_of_membranes(request, tmp_path):
 
 
 def test_a_fabric_with_wires_to_other_chips(request, tmp_path):
-    """Ports of the top for each AER tile, and the memories of every tile."""
+    """The top has ports for each AER tile, and the memories of every tile."""
     aer = {direction: AerTileParameters(direction=direction, address_width=5, depth=8) for direction in AerDirection}
     core = SMALL.core
     tiles = (None, core, aer[AerDirection.INPUT], core, aer[AerDirection.OUTPUT])

@@ -36,7 +36,7 @@ def test_workers_share_the_samples(request, workers):
     assert result.counters[1]["steps"] == 5 * 23
     assert result.cycles_per_sample.shape == (23,)
     assert result.cycles_per_sample.min() > 5 * sum(p.size for p in network.populations)
-    # Samples overlap by the step that is sent ahead, so that together they take less than the sum of each.
+    # Samples overlap by the step that is sent ahead, so together they take less than the sum of the single ones.
     assert result.cycles < result.cycles_per_sample.sum()
     assert result.counters[1]["words"] < result.counters[1]["busy_cycles"] < 1.1 * result.cycles
 

@@ -32,14 +32,15 @@ from spikeloom.simulators.verilator import SimulationError
 
 
 def drawn(rng, core, *, inputs, readout, sizes=(7, 5, 4)):
-    """A random network for ``core``; of maps, whose shapes are drawn too, where it has coordinates."""
+    """A random network for ``core``; a spatial one, with random shapes, if the core has coordinates."""
     if core.coordinate_width:
         return random_spatial_network(rng, core, extent=5, readout=readout)
     return random_network(rng, core, inputs=inputs, sizes=sizes, readout=readout)
 
 
 def check(name, network, spikes, **options):
-    """Every state after every step; then the same with steps that overlap and random pauses. Returns the reference."""
+    """Compare every state after every step, then the same with overlapping steps and random pauses. Returns the
+    reference."""
     core = CORES[name]
     program = place(network, FabricConfig(core=core))
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
@@ -85,7 +86,7 @@ def test_compiled_simulated_and_reference_agree(request, name):
 
 
 def test_several_spikes_per_step_in_every_state(request):
-    """Numbers of spikes from 0 to bounds of up to 15, which reach other neurons, the host and saturated membranes."""
+    """Spike counts from 0 to limits of up to 15, which reach other neurons, the host and saturated membranes."""
     rng = rng_of(request.node.name)
     name = "two lanes, every model"
     seen = collections.Counter()
@@ -115,7 +116,7 @@ def test_several_spikes_per_step_in_every_state(request):
 def test_a_core_of_many_banks(request, monkeypatch, lanes, lane_banks, most_copies, widths):
     """Neurons in every lane, whose control signals pass through copies of copies.
 
-    With 256 lanes there are three ranks of copies anyway, with 64 if each register has few.
+    With 256 lanes there are three ranks of copies in any case, with 64 if each register has few copies.
     """
     monkeypatch.setattr(ecp5_carry, "MOST_COPIES", most_copies)
     assert ecp5_carry.far_cycles(lane_banks) == 3
@@ -143,7 +144,7 @@ def test_a_core_of_many_banks(request, monkeypatch, lanes, lane_banks, most_copi
 
 @st.composite
 def cases(draw):
-    """The name of a core, the shape of a network, and how its input comes."""
+    """The name of a core, the shape of a network, and how its input is sent."""
     return {
         "name": draw(st.sampled_from(list(CORES))),
         "seed": draw(st.integers(0, 2**32 - 1)),
@@ -183,7 +184,7 @@ def test_any_network_agrees_in_every_state(case):
 
 
 def test_the_cases_are_interesting():
-    """Among the first networks that a seed gives are silent ones and ones that fire."""
+    """The first networks of a seed include silent ones and ones that fire."""
     fired = []
     for seed in range(6):
         case = {"name": "one lane", "seed": seed, "inputs": 6, "sizes": (5, 4), "readout": False, "sparsity": 0.5}
@@ -228,7 +229,7 @@ _BUG_MEMORY = 15  # no memory of the core has this number
 
 
 class Planted(wiring.Component):
-    """A core with a bug behind its ports, which a write to memory 15 chooses; with 0 it is right."""
+    """A core with a bug behind its ports, selected by a write to memory 15; with 0, it is correct."""
 
     BUGS = {
         "an event for another row": (1, DriverError, None),
@@ -266,7 +267,7 @@ class Planted(wiring.Component):
             with m.Case(1):
                 m.d.comb += core.i.payload.axon.eq(Mux(self.i.payload.axon == 3, 2, self.i.payload.axon))
             with m.Case(2), m.If(core.o.valid & self.o.ready & (kind == PacketKind.SPIKE.value)):
-                m.d.sync += flag.eq(~flag)  # every SPIKE comes twice
+                m.d.sync += flag.eq(~flag)  # every SPIKE is sent twice
                 m.d.comb += core.o.ready.eq(flag)
             with m.Case(3):
                 m.d.comb += core.i.payload.last.eq(0)
@@ -284,7 +285,7 @@ class Planted(wiring.Component):
 
 
 def run_planted(number):
-    """A run of a network on a core with a bug; the mismatches."""
+    """Run a network on a core with a bug; return the mismatches."""
     rng = rng_of("planted")
     core = CORES["one lane"]
     network, program = placed(rng, core)

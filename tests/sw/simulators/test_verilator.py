@@ -96,7 +96,7 @@ def test_runs_and_compiles_once(run, monkeypatch, tmp_path):
         if not program.name.startswith("python"):
             (programs / program.name).symlink_to(program)
     monkeypatch.setenv("PATH", str(programs))
-    # What a surrounding `make simulate WAVES=1` leaves in the environment changes nothing.
+    # Variables of a surrounding `make simulate WAVES=1` have no effect.
     monkeypatch.setenv("WAVES", "1")
     monkeypatch.setenv("MAKEFLAGS", "n -- WAVES=1")
     lines = []

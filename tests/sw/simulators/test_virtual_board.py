@@ -83,7 +83,7 @@ def check(board, rng, *, transport=None, samples=6):
 
 
 def test_networks_one_after_the_other_and_a_line_cut_in_between(request, board):
-    """Two networks on one board; then runs that end in the middle of everything, each followed by one that is right."""
+    """Two networks on one board; then runs that are cut off in the middle, each followed by a correct one."""
     rng = rng_of(request.node.name)
     check(board, rng)
     check(board, rng, samples=20)
@@ -101,7 +101,7 @@ def test_faults_on_the_serial_line(request, board):
 
 
 def leave_a_build(directory, fabric=SMALL):
-    """What a build of the board leaves."""
+    """The files that a build of the board leaves."""
     built = directory / "build" / "icebreaker" / "fabric.json"
     built.parent.mkdir(parents=True)
     built.write_text(fabric_to_json(fabric))
@@ -123,7 +123,7 @@ def test_run_and_report_on_a_serial_port(board, tmp_path, monkeypatch, capsys):
 
 
 def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build, monkeypatch, capsys):
-    """The units of the board do what the host would: the same classes, the same spikes."""
+    """The units of the board do the work of the host: the same classes, the same spikes."""
     monkeypatch.chdir(tmp_path)
     leave_a_build(tmp_path, UNITS)
 
@@ -146,7 +146,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build, monkey
 
 
 def test_the_time_of_the_board(board):
-    """It passes while the board computes and while it waits, and never runs backwards; at the end there is none."""
+    """It passes while the board computes and while it waits, and never runs backwards; after the end there is none."""
     line = board.transport()
     with Endpoint(line, maximum_payload=SMALL.link.maximum_payload) as endpoint:
         before = line.now()
@@ -163,7 +163,7 @@ def test_the_time_of_the_board(board):
 
 
 def test_a_host_with_its_own_clock(request, board):
-    """A program that knows nothing of simulations uses the pseudo-terminal like a serial port."""
+    """A program unaware of simulations uses the pseudo-terminal like a serial port."""
     check(board, rng_of(request.node.name), transport=SerialTransport(board.port, BAUD), samples=2)
 
 
@@ -173,7 +173,7 @@ def test_a_port_that_is_not_there(tmp_path):
 
 
 class Recorder(SpifReceiver):
-    """Keeps the steps that it has given, and sends itself random events after each."""
+    """Records the steps that it has given, and sends itself random events after each."""
 
     def __init__(self, rng, pixels, **settings):
         super().__init__(pixels, **settings)
@@ -214,7 +214,7 @@ def _events_until(stop, rng, pixels, port):
 
 @contextlib.contextmanager
 def camera(rng, pixels, port):
-    """Events, all the time."""
+    """Send events continuously."""
     stop = threading.Event()
     running = threading.Thread(target=_events_until, args=(stop, rng, pixels, port))
     running.start()
@@ -226,7 +226,8 @@ def camera(rng, pixels, port):
 
 
 def test_live_events_through_the_board(request, board):
-    """Words of one UDP port in, words to another out: what the reference does with the steps that were made of them."""
+    """Words are received at one UDP port and sent to another: the spikes equal those of the reference for the recorded
+    steps."""
     rng = rng_of(request.node.name)
     network, program, _ = network_and_spikes(rng, 1)
     size = network.size(network.output)
@@ -242,7 +243,7 @@ def test_live_events_through_the_board(request, board):
         done = run_live(running, program, receiver, sender, steps=60)
         given = np.array(receiver.given)[:, None]
         fired = simulate(network, given).spikes[network.output][:, 0]
-        for step in fired[fired.any(axis=1)]:  # a datagram for each step with spikes
+        for step in fired[fired.any(axis=1)]:  # one datagram for each step with spikes
             assert outputs.lines(*decode_events(behind.recv(2048))).tolist() == np.flatnonzero(step).tolist()
         assert (done.steps, done.events_in, done.spikes_out) == (60, given.sum(), fired.sum())
         assert fired.any(axis=1).sum() > 10
@@ -277,7 +278,8 @@ def test_live_events_by_the_command(request, board, tmp_path):
     ids=["SIGINT at once", "SIGTERM at once"],
 )
 def test_a_signal_ends_the_live_command_with_its_summary(board, tmp_path, cases):
-    """Also one that arrives as soon as the run announces itself; the board can be used at once by the next program."""
+    """Also a signal that arrives as soon as the run announces itself; the next program can use the board
+    immediately."""
     leave_a_build(tmp_path)
     port = free_port()
     with camera(rng_of("camera"), PixelMap(columns=8, rows=8, polarities=1), port):
