@@ -75,8 +75,37 @@ def write_directly(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
             ctx.set(data[index], value)
 
 
+class EngineSimulator:
+    """An engine in a simulator, for any number of runs: to make the simulator takes longer than a short run."""
+
+    def __init__(self, engine: Elaboratable) -> None:
+        self.engine = engine
+        with noting_memories() as self.memories:
+            self._simulator = Simulator(engine)
+        self._simulator.add_clock(1e-6)
+        self._processes: Sequence[Callable] = ()
+        self._has_run = False
+
+    def run(self, processes: Sequence[Callable]) -> None:
+        """Begin anew, all memories as they were at first, and run until the first of ``processes`` ends."""
+        if self._has_run:
+            self._simulator.reset()
+        else:
+            for number in range(len(processes)):
+                self._simulator.add_testbench(self._testbench(number), background=number > 0)
+        assert len(processes) == len(self._processes or processes), "each run must have as many processes"
+        self._processes, self._has_run = processes, True
+        self._simulator.run()
+
+    def _testbench(self, number: int) -> Callable:
+        async def testbench(ctx) -> None:
+            await self._processes[number](ctx)
+
+        return testbench
+
+
 def run_engine(
-    engine: Elaboratable,
+    engine: Elaboratable | EngineSimulator,
     program: Program,
     spikes: np.ndarray,
     rng: np.random.Generator,
@@ -93,8 +122,11 @@ def run_engine(
     pauses and output stalls.
 
     If ``spikes`` are integers, each is the value of an event, and 0 is no event. ``by_port`` loads every memory through
-    the port. ``background`` are processes of other parts at the engine, such as a memory of weights.
+    the port. ``background`` are processes of other parts at the engine, such as a memory of weights. If several runs
+    use the same engine, pass an `EngineSimulator` of it.
     """
+    simulator = engine if isinstance(engine, EngineSimulator) else EngineSimulator(engine)
+    engine, loaded = simulator.engine, simulator.memories
     steps, batch, _ = spikes.shape
     total = steps * batch
     run = EngineRun()
@@ -191,15 +223,7 @@ def run_engine(
                 touched = engine.accumulator.touched[parity].memory
                 run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
-    with noting_memories() as loaded:
-        simulator = Simulator(engine)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(source)
-    simulator.add_testbench(sink, background=True)
-    simulator.add_testbench(watch, background=True)
-    for process in background:
-        simulator.add_testbench(process, background=True)
-    simulator.run()
+    simulator.run([source, sink, watch, *background])
     return run
 
 

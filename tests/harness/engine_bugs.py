@@ -11,7 +11,7 @@ import types
 import pytest
 
 from harness.cores import NARROW
-from harness.engine import assert_equal_to_reference, run_engine
+from harness.engine import EngineSimulator, assert_equal_to_reference, run_engine
 from harness.mutations import plant
 from harness.networks import random_network, random_spikes, rng_of
 from spikeloom.compiler.place import place
@@ -23,22 +23,21 @@ from spikeloom.sim.network.reference import simulate
 CORE = NARROW
 SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
 LUT_RAM = dataclasses.replace(CORE, neurons=64, lanes=4, accumulator_memory="distributed", state_memory="distributed")
-GROUPS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256)
-BANKS = dataclasses.replace(GROUPS, lane_banks=2)
+BANKS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256, lane_banks=2)
 SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other immediately
 
 
-def compare(core: CoreParameters, engine_module: types.ModuleType, name: str) -> None:
-    """Compare the engine of ``engine_module`` with the reference on the network ``name``."""
+def compare(core: CoreParameters, engine: EngineSimulator, name: str) -> None:
+    """Compare an engine with the reference on the network ``name``."""
     rng = rng_of(name)
     busy_output = "waits for the one before" in name  # many spikes, and an output that is rarely ready
-    sizes = (40, 14, 12) if core.lanes == GROUPS.lanes else (14, 9, 6) if busy_output else (5, 5, 4)
+    sizes = (40, 14, 12) if core.lanes == BANKS.lanes else (14, 9, 6) if busy_output else (5, 5, 4)
     network = random_network(rng, core, inputs=6, sizes=sizes)
     spikes = random_spikes(rng, 8, 2, network.inputs)
     program = place(network, FabricConfig(core=core))
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
     run = run_engine(
-        engine_module.LifEngine(core),
+        engine,
         program,
         spikes,
         rng,
@@ -53,14 +52,10 @@ def compare(core: CoreParameters, engine_module: types.ModuleType, name: str) ->
 def networks_of(mutation: str) -> list[tuple[CoreParameters, str]]:
     """The core that shows the bug ``mutation``, and the names of the networks for it."""
     core = CORE
-    if "block RAM" in mutation:
-        core = dataclasses.replace(GROUPS, state_memory="block")
-    elif "LUT RAM" in mutation:
+    if "LUT RAM" in mutation:
         core = LUT_RAM
     elif "banks of lanes" in mutation:
         core = BANKS
-    elif "groups" in mutation:
-        core = GROUPS
     elif "forwarding" in mutation or "touched" in mutation:
         core = SHORT_ROWS
     elif mutation == "leak shift":
@@ -70,9 +65,11 @@ def networks_of(mutation: str) -> list[tuple[CoreParameters, str]]:
 
 def assert_shown(mutation: str, engine_module: types.ModuleType = engine) -> None:
     """Assert that an engine with the bug ``mutation`` differs from the reference on one of its networks."""
+    simulator = None
     for core, name in networks_of(mutation):
+        simulator = simulator or EngineSimulator(engine_module.LifEngine(core))  # the core is the same for each
         try:
-            compare(core, engine_module, name)
+            compare(core, simulator, name)
         except AssertionError:
             return
     pytest.fail(f"the planted bug in {mutation!r} must be found")

@@ -183,7 +183,7 @@ SHAPES = [
     (8, 8, 1, 8, True, 1),
     (16, 8, 2, 16, False, 3),
     (16, 4, 2, 1, True, 2),
-    (32, 4, 2, 32, False, 2),
+    pytest.param(32, 4, 2, 32, False, 2, marks=pytest.mark.slow),
 ]
 
 

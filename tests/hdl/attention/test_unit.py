@@ -85,7 +85,8 @@ def test_pauses_change_nothing(request, idle, stall):
         (16, 4, 2, 8, 4),
         (4, 16, 2, 1, 3),
         (32, 32, 1, 32, 4),
-        (64, 64, 1, 64, 10),
+        (64, 64, 1, 64, 2),
+        pytest.param(64, 64, 1, 64, 10, marks=pytest.mark.slow),
     ],
 )
 def test_cycles(request, tokens, features, heads, rows, steps):

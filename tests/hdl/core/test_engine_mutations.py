@@ -4,6 +4,7 @@ Bugs in a part of the engine are planted in the tests of that part.
 """
 
 import pytest
+from harness.engine import EngineSimulator
 from harness.engine_bugs import assert_found, assert_shown, compare, networks_of
 from harness.mutations import mutated
 
@@ -38,6 +39,6 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
 
 
 def test_without_a_planted_bug_the_same_networks_agree():
-    for mutation in ("leak shift", "bias", "forwarding", "LUT RAM", "groups", "groups, block RAM", "banks of lanes"):
-        for core, name in networks_of(mutation)[:1]:
-            compare(core, engine, name)
+    for mutation in ("leak shift", "bias", "forwarding", "LUT RAM", "banks of lanes"):
+        core, name = networks_of(mutation)[0]
+        compare(core, EngineSimulator(engine.LifEngine(core)), name)
