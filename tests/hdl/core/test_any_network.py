@@ -20,7 +20,7 @@ from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 
-EXAMPLES = 16
+EXAMPLES = 12
 SHORT = re.compile(r"it needs \d+ [a-z]+|could overflow the accumulator, their sum needs \d+ bits")
 """The resource that a refusal names."""
 
