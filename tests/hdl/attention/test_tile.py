@@ -23,7 +23,7 @@ SPIKE_TO, TICK_TO, ACK_TO = 0b0110, 0b0100, 0b1001
 
 
 class TileBench:
-    """A tile between sources and a sink that keep to the rules of tokens, and otherwise do as chance has it."""
+    """A tile between sources and a sink that obey the token rules, with random timing otherwise."""
 
     def __init__(self, tile, rng, q, k, v, *, samples, seed, causal, sources, idle, stall):
         self.tile, self.rng, self.idle, self.stall = tile, rng, idle, stall
@@ -33,7 +33,7 @@ class TileBench:
         shape = p.attention
         self.axons = rng.permutation(1 << p.axon_width)[: shape.heads * shape.tokens * shape.features].reshape(
             shape.heads, shape.tokens, shape.features
-        )  # of what comes out
+        )  # the axons of the output
         self.events = []
         for t in range(self.steps):
             axons = np.concatenate(
@@ -49,7 +49,7 @@ class TileBench:
         self.due_acks, self.cycles = [], 0
 
     def packets(self, source):
-        """What a source sends, one after the other; None where it must wait for an ACK."""
+        """The packets that a source sends, in order; None where it must wait for an ACK."""
         for t in range(self.steps):
             while self.acknowledged < t - 1:
                 yield None
@@ -148,7 +148,7 @@ class TileBench:
 
 
 def check(rng, shape, *, samples=2, steps=3, seed=5, causal=False, sources=2, idle=0.2, stall=0.3, tile=AttentionTile):
-    """Every spike of every step of some samples once, and no other."""
+    """Assert that every spike of every step of some samples comes once, and no other."""
     parameters = AttentionTileParameters(attention=shape, axon_width=13, value_width=4, destinations=4)
     q, k, v = random_attention(rng, shape, samples * steps)
     bench = TileBench(
@@ -239,7 +239,7 @@ def test_a_planted_bug_is_found(bug):
 def test_bad_parameters():
     with pytest.raises(TypeError, match=r"^parameters must be AttentionTileParameters, not 3$"):
         AttentionTile(3)
-    gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here
     shape = AttentionParameters(tokens=8, features=4, heads=3)
     with pytest.raises(TypeError, match=r"^attention must be AttentionParameters, not None$"):
         AttentionTileParameters(attention=None)

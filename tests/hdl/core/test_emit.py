@@ -19,14 +19,15 @@ POPULATIONS = 8
 
 
 class Bench:
-    """Populations one after the other: words pushed at most one a cycle, and two outputs that stall on their own."""
+    """Populations one after the other: at most one word is pushed per cycle, and the two outputs stall
+    independently."""
 
     def __init__(self, rng, dut, *, stall):
         self.rng, self.core, self.dut, self.stall = rng, dut.parameters, dut, stall
         core = self.core
         routes = {f.name: rng.integers(0, 1 << f.width, core.neurons) for f in core.route_layout.fields}
         if core.readout:
-            routes["membrane"] &= routes["send"]  # a membrane goes out or nowhere, as the compiler writes routes
+            routes["membrane"] &= routes["send"]  # a membrane goes out or nowhere, as in compiled routes
         self.routes = routes
         self.given = {"packets": [], "local": []}
         self.expected = {"packets": [], "local": []}
@@ -72,14 +73,14 @@ class Bench:
             )
 
     def _expect(self, route, value, p):
-        """What one neuron sends where, by the definitions in the docstring of the emitter."""
+        """The packets and events of one neuron, by the definitions in the docstring of the emitter."""
         core = self.core
         if core.value_width:
             spike = int(saturate(np.int64(value >> p.graded_shift), core.value_width)) if p.graded else 1
             packet = local = spike
             if core.readout and not p.spiking:
                 packet = int(saturate(np.int64(value), core.v_width))
-                # A membrane goes out only; what an event would have of it are its lowest bits.
+                # A membrane only goes out; an event would get only its lowest bits.
                 local = (packet + (half := 1 << core.value_width - 1)) % (2 * half) - half
         else:
             packet, local = value if core.readout and route["membrane"] else 1, 0
