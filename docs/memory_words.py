@@ -51,6 +51,7 @@ PARAMETERS = {
     "adaptation_step": ("v_width if adaptation", "added to the adaptation by each spike"),
     "seed": ("16 if noise_bits", "first state of the neuron's shift register, not 0"),
     "delay": ("bits(v_width) if delay_line", "steps by which a delay line delays"),
+    "lower_bound": ("v_width if lower_bound", "smallest membrane; the most negative number for none"),
 }
 POPULATION = {
     "first": ("bits(words)", "first word of the population"),
@@ -98,6 +99,7 @@ EXAMPLE = CoreParameters(
     delay_line=True,
     second_threshold=True,
     count_width=4,
+    lower_bound=True,
     noise_bits=8,
     value_width=8,
 )

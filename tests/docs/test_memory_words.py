@@ -37,7 +37,7 @@ def check(layout, texts, parameters):
 def random_core(rng):
     lanes = 2 ** int(rng.integers(0, 5))
     flags = ("sparse", "multiplier", "reset_value", "reset_delay", "readout", "bias", "synaptic_current", "adaptation")
-    chosen = {name: bool(rng.integers(2)) for name in (*flags, "delay_line", "second_threshold")}
+    chosen = {name: bool(rng.integers(2)) for name in (*flags, "delay_line", "second_threshold", "lower_bound")}
     value_width = int(rng.choice([0, 2, 16]))
     return CoreParameters(
         lanes=lanes,

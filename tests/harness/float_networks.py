@@ -54,6 +54,8 @@ def random_population(
             options |= {"second_threshold": True}
         if spiking and rng.random() < 0.2:
             options |= {"max_spikes": int(rng.integers(2, 16))}
+        if spiking and rng.random() < 0.3:
+            options |= {"lower_bound": values(-1.0, 0.2)}
         try:
             return Population(name=name, shape=shape, **options)
         except ValueError:  # features that exclude each other

@@ -36,6 +36,7 @@ EVERYTHING = {
     "delay_line": True,
     "second_threshold": True,
     "count_width": 4,
+    "lower_bound": True,
 }
 """Optional parts that can be added to it."""
 NEEDED = {"count_width": {"value_width": 6}}
@@ -92,6 +93,7 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
         low, high = signed_range(core.v_width)
         names = ["threshold", "reset_value", "bias"] if core.bias else ["threshold", "reset_value"]
         names += ["adaptation_step"] if p.adaptation_leak is not None else []
+        names += ["lower_bound"] if p.lower_bound is not None else []
         changes = {name: extremes(rng, low, high, size) for name in names}
         if p.max_spikes > 1:
             # Membranes reach several thresholds only if these are small.
@@ -166,6 +168,7 @@ def undriven(p: NeuronParameters, state: NeuronState) -> np.ndarray:
         noise_bits=0,
         adaptation_leak=None,
         second_threshold=False,
+        lower_bound=None,
     )
     after, _, _ = step(state, np.zeros((1, p.size), np.int64), quiet)
     return after.v[0]

@@ -94,6 +94,8 @@ def random_parameters(
         parameters = firing_several_times(
             rng, parameters, most=(1 << core.count_width) - 1, value_width=core.value_width
         )
+    if core.lower_bound and can_have_lower_bound(parameters) and rng.random() < 0.6:
+        parameters = replace(parameters, lower_bound=rng.integers(-120, 10, size))
     return as_built(parameters, core)
 
 
@@ -115,6 +117,11 @@ def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, cl
 def can_have_second_threshold(parameters: NeuronParameters) -> bool:
     """Whether the neurons can have it, once their reset is by subtraction."""
     return parameters.spiking and not parameters.delay_line and parameters.adaptation_leak is None
+
+
+def can_have_lower_bound(parameters: NeuronParameters) -> bool:
+    """Whether the neurons can."""
+    return parameters.spiking and not parameters.delay_line
 
 
 def can_fire_several_times(parameters: NeuronParameters) -> bool:
@@ -143,8 +150,8 @@ def firing_several_times(
 
 def as_built(parameters: NeuronParameters, core: CoreParameters) -> NeuronParameters:
     """The parameters, made equal for all neurons where ``core`` has one value per population."""
-    shared = [name for name in PER_NEURON if name not in core.per_neuron]
-    return replace(parameters, **{name: int(np.asarray(getattr(parameters, name))[0]) for name in shared})
+    shared = {name: getattr(parameters, name) for name in PER_NEURON if name not in core.per_neuron}
+    return replace(parameters, **{name: int(array[0]) for name, array in shared.items() if array is not None})
 
 
 FEATURES = ("current", "adaptation", "noise", "graded", "delay_line")
@@ -339,7 +346,9 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
     multiplier = draw(st.booleans())
     shifts = () if multiplier else tuple(draw(st.lists(st.integers(0, 7), unique=True, max_size=4)))
     memory = st.sampled_from(["block", "distributed"])
-    flags = ("reset_value", "reset_delay", "readout", "bias", "synaptic_current", "adaptation", "delay_line")
+    flags = ("reset_delay", "bias", "adaptation", "second_threshold", "lower_bound")
+    # What only few of the networks of such a core show.
+    often = ("delay_line", "reset_value", "readout", "synaptic_current")
     return CoreParameters(
         lanes=lanes,
         lane_banks=2 if lanes == 16 else 1,
@@ -359,10 +368,13 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
         refractory_width=draw(st.integers(0, 4)),
         noise_bits=noise_bits,
         value_width=value_width,
+        # A number of spikes is a value.
+        count_width=draw(st.sampled_from([0, *range(2, min(value_width, 5))])),
         state_memory=draw(memory),
         accumulator_memory=draw(memory),
         per_neuron=frozenset(draw(st.sets(st.sampled_from(PER_NEURON)))),
         **{name: draw(st.booleans()) for name in flags},
+        **{name: draw(st.sampled_from([False, True, True])) for name in often},
     )
 
 
@@ -393,6 +405,7 @@ def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
             "graded": p.graded,
             "second threshold": p.second_threshold,
             "several spikes": p.max_spikes > 1,
+            "lower bound": p.lower_bound is not None,
             "readout": not p.spiking,
             "CubaLI": not p.spiking and p.current_leak is not None,
         }
@@ -410,6 +423,7 @@ TRAITS = (
     *("accumulators in block", "accumulators in distributed", "states in block", "states in distributed"),
     *("words: no power of two", "multiplier", "shifts", "narrow", "wide weights"),
     *("reset delay 0", "reset delay 1", "delay line", "refractory", "bias", "current", "adaptation", "noise"),
+    *("second threshold", "several spikes", "lower bound"),
     *("graded", "readout", "CubaLI", "delay 0", "delay 1", "convolution", "matrix", "pooling", "list"),
 )
 """All `traits` that random networks of both kinds must have shown."""

@@ -235,6 +235,7 @@ class Tile:
             value = np.where(get("max_spikes") > 1, count, value)
         now = spike & (get("reset_delay") == 0)
         v = saturate(np.where(now, reset(u, count * threshold), u), core.v_width)
+        v = np.maximum(v, get("lower_bound")) if core.lower_bound else v
         adaptation = self._leak(s["adaptation"], get("adaptation_leak_factor"), get("nearest"))
         after = {
             "v": v,

@@ -104,6 +104,10 @@ class Conversion:
             "Most spikes of a neuron per step, 1 to 15; default: 1. sinabs and Rockpool have no bound by default."
         ),
     ] = None
+    lower_bound: Annotated[
+        float | None,
+        _of_network("Smallest membrane of spiking neurons; default: none. This is min_v_mem of sinabs."),
+    ] = None
     norm_input: Annotated[
         bool | None,
         _of_network("For sinabs: whether the gain of its neurons is 1 - beta, else 1.", "--norm-input/--no-norm-input"),
@@ -138,6 +142,7 @@ class Conversion:
             reset_delay=self.reset_delay,
             refractory=self.refractory,
             max_spikes=self.max_spikes,
+            lower_bound=self.lower_bound,
             norm_input=self.norm_input,
             layers=_layers(self.layer or ()),
         )
@@ -349,8 +354,15 @@ def _layers(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         if not node or not all(name and value for name, _, value in pairs):
             raise InputError(f"layer must be NODE:NAME=VALUE,..., such as lif1:reset=zero, not {text!r}")
         for name, _, value in pairs:
-            layers.setdefault(node, {})[name.replace("-", "_")] = int(value) if value.isdecimal() else value
+            layers.setdefault(node, {})[name.replace("-", "_")] = _number_or_text(value)
     return layers
+
+
+def _number_or_text(value: str) -> int | float | str:
+    try:
+        return int(value) if value.isdecimal() else float(value)
+    except ValueError:
+        return value
 
 
 def _seed(text: str) -> int:

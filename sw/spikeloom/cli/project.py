@@ -23,7 +23,7 @@ PROJECT_FILE = "spikeloom.toml"
 
 KEYS = (
     *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
-    *("max-spikes", "norm-input", "layer", "decision"),
+    *("max-spikes", "lower-bound", "norm-input", "layer", "decision"),
     *(
         "weight-bits",
         "scales",

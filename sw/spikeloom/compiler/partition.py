@@ -245,7 +245,8 @@ def _places(name: str, cuts: Sequence[int], size: int, together: int, what: str)
 
 
 def _part_of(population: QuantisedPopulation, part: Part) -> QuantisedPopulation:
-    own: dict[str, Any] = {name: np.asarray(getattr(population.parameters, name))[part.neurons] for name in PER_NEURON}
+    values = {name: getattr(population.parameters, name) for name in PER_NEURON}
+    own: dict[str, Any] = {name: np.asarray(v)[part.neurons] for name, v in values.items() if v is not None}
     return replace(population, name=part.name, parameters=replace(population.parameters, size=part.size, **own))
 
 

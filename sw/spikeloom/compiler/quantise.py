@@ -537,7 +537,9 @@ def _neuron_parameters(
 
     fields: dict[str, Any] = {name: getattr(population, name) for name in COPIED}
     for name in SCALED:
-        values = np.zeros(()) if getattr(population, name) is None else getattr(population, name)
+        values = getattr(population, name)
+        if values is None:
+            continue
         fields[name] = np.rint(np.ldexp(values, exponent)).astype(np.int64)
         lost = (fields[name] == 0) & (values != 0)
         if name in NEVER_ZERO and population.spiking and np.any(lost):

@@ -38,6 +38,7 @@ class RuleOptions:
     reset_delay: int | None = None
     refractory: int | None = None
     max_spikes: int | None = None
+    lower_bound: FloatArray | None = None
     norm_input: bool | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
 
@@ -107,9 +108,18 @@ def population_of(
     constant = np.zeros(size) if alpha is None else gain * synapse * bias
     if node.kind in _INTEGRATORS:
         fields |= {"spiking": False, "reset": Reset.NONE}
+        if options.lower_bound is not None:
+            notes.append(f"{name}: lower_bound is not applied, because its membrane is read out without a bound")
     else:
         fields |= _firing(name, node, size, preset, options, notes)
         fields |= _models(name, size, step, options.models)
+        if options.lower_bound is not None:
+            fields["lower_bound"] = _one_or_each(name, "lower_bound", options.lower_bound, size)
+        elif preset.bound:
+            notes.append(
+                f"{name}: its membrane has no lower bound; {preset.title} does not export {preset.bound}: if its "
+                "neurons have one, load with lower_bound"
+            )
     start = _start(name, node, preset, fields, rest, notes)
     try:
         population = Population(**fields)
@@ -150,7 +160,7 @@ def _start(
     """Make the membrane start at the parameter that the preset names; return its input ``(n,)`` in the first step.
 
     If only differences of the membrane matter, it is measured from its start value, so that it starts at 0; threshold,
-    reset value and bias are shifted accordingly. Otherwise an input in the first step sets it to the start value.
+    reset value, lower bound and bias are shifted accordingly. Otherwise an input in the first step sets it to the start value.
     """
     size = len(rest)
     start = np.zeros(size)
@@ -165,6 +175,8 @@ def _start(
     if spiking and fields["reset"] is not Reset.SUBTRACT and differences:
         fields["threshold"] = fields["threshold"] - start
         fields["bias"] = fields["bias"] - rest * start
+        if "lower_bound" in fields:
+            fields["lower_bound"] = fields["lower_bound"] - start
         if fields["reset"] in (Reset.ZERO, Reset.VALUE):
             after = fields["reset_value"] - start
             fields |= {"reset": Reset.VALUE if after.any() else Reset.ZERO, "reset_value": after}
@@ -242,15 +254,20 @@ def _models(name: str, size: int, step: Stepping, given: Mapping[str, Any]) -> d
         for key in feature.keys:
             value = given[key.name]
             if key.numbers is not Numbers.ONE:
-                if value.size not in (1, size):
-                    raise LoadError(f"{key.name} of node {name!r} must have 1 or {size:,} values, not {value.size:,}")
-                value = np.broadcast_to(value.reshape(-1), (size,))
+                value = _one_or_each(name, key.name, value, size)
             if key.numbers is Numbers.TIME_CONSTANTS:
                 assert feature.leaking is not None
                 fields[feature.leaking.factor] = _factor(name, key.name, value, step)
             else:
                 fields[key.name] = value
     return fields
+
+
+def _one_or_each(name: str, key: str, value: FloatArray, size: int) -> FloatArray:
+    """Return the number of each neuron ``(n,)``, where the file or the caller gives one for all or one for each."""
+    if value.size not in (1, size):
+        raise LoadError(f"{key} of node {name!r} must have 1 or {size:,} values, not {value.size:,}")
+    return np.broadcast_to(value.reshape(-1), (size,))
 
 
 def _factor(name: str, key: str, tau: FloatArray, step: Stepping) -> FloatArray:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.frontends.compose import Arrival, compose
 from spikeloom.frontends.constants import with_constants
@@ -87,6 +87,7 @@ def load(
     reset_delay: int | None = None,
     refractory: int | None = None,
     max_spikes: int | None = None,
+    lower_bound: ArrayLike | None = None,
     norm_input: bool | None = None,
     layers: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int | None = None,
@@ -109,6 +110,9 @@ def load(
     max_spikes
         Largest number of spikes of a neuron per step, 1 to 15; default: 1. By default, neurons of sinabs and Rockpool
         fire as often as the membrane reaches the threshold, which the exporters do not write.
+    lower_bound
+        Smallest membrane of spiking neurons, one number or one per neuron; default: none. This is ``min_v_mem`` of
+        sinabs, which does not export it.
     norm_input
         For sinabs: True for neurons with a gain of 1 - beta, False for a gain of 1.
     layers
@@ -125,6 +129,7 @@ def load(
         "reset_delay": reset_delay,
         "refractory": refractory,
         "max_spikes": max_spikes,
+        "lower_bound": lower_bound,
         "norm_input": norm_input,
     }
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
@@ -276,7 +281,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
             checked[key] = bool(number) if key == "norm_input" else int(number)
         elif key in MODEL_KEYS and MODEL_KEYS[key].numbers is Numbers.ONE:
             checked[key] = scalar(name, value)
-        elif key in MODEL_KEYS:
+        elif key == "lower_bound" or key in MODEL_KEYS:
             array = np.asarray(value)
             if array.dtype.kind not in "fiu" or not array.size or not np.isfinite(array).all():
                 raise LoadError(f"{name} must be finite numbers, not {shown(value)}")

@@ -61,7 +61,7 @@ POOLINGS = ("SumPool2d", "AvgPool2d")
 SCALE = "Scale"
 _SUPPORTED = ("Input", "Output", *MATRICES, *NEURONS, *CONVOLUTIONS, *POOLINGS, SCALE, "Flatten")
 
-RULE_KEYS = ("compare", "reset", "reset_delay", "refractory", "max_spikes", "norm_input")
+RULE_KEYS = ("compare", "reset", "reset_delay", "refractory", "max_spikes", "lower_bound", "norm_input")
 """Keys under ``metadata["spikeloom"]`` of a neuron node, in addition to `spikeloom.sim.core.features.MODEL_KEYS`. A
 nested graph may have them for all its neurons."""
 

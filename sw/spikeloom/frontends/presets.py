@@ -66,6 +66,7 @@ class Preset:
     with this option, its default by kind of node: True for a gain of 1 - beta, False for 1. ``r_is_beta`` tells that
     the exporter writes the decay factor as ``r``, which is checked. Kinds of node in ``reset_at_once`` have reset delay
     0. With ``several``, neurons of the framework can fire several times per step, which its exporter does not write.
+    ``bound`` is the framework's name of the lower bound of membranes, which its exporter does not write either.
     With ``late``, neurons compare the membrane of the previous step, so that each population adds a step:
     connections between populations have delay 1, and the last step of the framework is one later than here.
     """
@@ -90,6 +91,7 @@ class Preset:
     r_is_beta: bool = False
     reset_at_once: tuple[str, ...] = ()
     several: bool = False
+    bound: str = ""
     late: bool = False
 
 
@@ -130,7 +132,8 @@ PRESETS: Mapping[str, Preset] = {
         reset=Reset.SUBTRACT,
         lost=("reset",),
         several=True,
-        unseen=("sinabs does not export tau_syn and min_v_mem, so neither is applied",),
+        bound="min_v_mem",
+        unseen=("sinabs does not export tau_syn, so it is not applied",),
         norm_input={"LIF": True, "LI": False},
     ),
     "rockpool": Preset(

@@ -23,6 +23,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeloom.frontends.encoder_settings import ENCODER_KEY
 from spikeloom.frontends.errors import LoadError
@@ -287,6 +288,8 @@ class _Writer:
             }
             # Left out if not used, so that the files of other networks do not change.
             rule |= {"max_spikes": population.max_spikes} if population.max_spikes > 1 else {}
+            if population.lower_bound is not None:
+                rule["lower_bound"] = _shortest(population.lower_bound)
             after = population.reset_value if population.reset is Reset.VALUE else np.zeros(population.size)
             arrays |= {"v_threshold": population.threshold.reshape(shape), "v_reset": after.reshape(shape)}
         metadata = {"spikeloom": rule}
@@ -348,9 +351,13 @@ def _exact_population(population: Population) -> dict[str, Any]:
         if isinstance(value, Enum):
             exact[field.name] = value.value
         elif isinstance(value, np.ndarray):
-            # Most arrays hold one value for all neurons.
-            exact[field.name] = value[0] if np.all(value == value[0]) else value
+            exact[field.name] = _shortest(value)
         else:
             exact[field.name] = int(value) if isinstance(value, bool) else value
     exact["shape"] = np.array(population.shape)
     return exact
+
+
+def _shortest(values: NDArray[Any]) -> Any:
+    """Return the one number that ``values`` ``(n,)`` hold, as most do, or the array."""
+    return values[0] if np.all(values == values[0]) else values

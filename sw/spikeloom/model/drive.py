@@ -65,6 +65,8 @@ def _drive(network: Network, population: Population) -> Drive:
             else:
                 v = population.beta * v + population.bias + current
             largest = np.maximum(largest, v)
+            if population.lower_bound is not None:
+                v = np.maximum(v, population.lower_bound)
     best = int(np.argmax(largest + population.noise - population.threshold))
     return Drive(membrane=float(largest[best]) + population.noise, threshold=float(population.threshold[best]))
 

@@ -15,7 +15,7 @@ weights, times the values, of the spikes of the step::
     spike  = spiking and not hold and count > 0                         compare
     value  = count if max_spikes > 1, u within -value_limit .. value_limit if it has that, else 1
     if spike and reset_delay == 0: u = 0 | reset_value | u - count theta | u
-    v      = u
+    v      = max(u, lower_bound) if it has that, else u
     a      = adaptation_factor * a + (adaptation_step if spike else 0)
 
 A population with ``delay`` consists of delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
@@ -138,6 +138,8 @@ class Population:
     second_threshold
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
+    lower_bound
+        Smallest membrane after a step, ``(n,)`` or one number; None for a membrane without a bound. Of spiking neurons.
     delay
         Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. Of the other
         parameters, delay lines use only ``name`` and ``shape``.
@@ -165,6 +167,7 @@ class Population:
     max_spikes: int = 1
     second_threshold: bool = False
     alpha_function: bool = False
+    lower_bound: FloatArray | None = None
     delay: NDArray[np.int64] | None = None
     weight_bits: int | None = None
 
@@ -182,7 +185,10 @@ class Population:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} of {where} must be an integer from {low} to {high}, not {value!r}")
-        for name in ("beta", "threshold", "reset_value", "bias", "alpha", "adaptation_factor", "adaptation_step"):
+        for name in (
+            *("beta", "threshold", "reset_value", "bias", "alpha", "adaptation_factor", "adaptation_step"),
+            "lower_bound",
+        ):
             if getattr(self, name) is not None:
                 self._broadcast(name, as_floats(f"{name} of {where}", getattr(self, name)))
         for name in ("beta", "alpha", "adaptation_factor"):
@@ -224,6 +230,7 @@ class Population:
             "graded spikes": self.value_limit is not None,
             "a second threshold": self.second_threshold,
             "several spikes per step": self.max_spikes > 1,
+            "a lower bound": self.lower_bound is not None,
         }
         present = [name for name, used in features.items() if used]
         if present and not self.spiking:
@@ -232,7 +239,7 @@ class Population:
             name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
             raise ValueError(f"{where} consists of delay lines and must not have {name}")
         if self.max_spikes > 1:
-            excluded = [name for name in present if name != "several spikes per step"]
+            excluded = [name for name in present if name not in ("several spikes per step", "a lower bound")]
             excluded += ["a reset delay"] if self.reset_delay else []
             if excluded:
                 raise ValueError(f"{where} fires several times per step and must not have {excluded[0]}")
@@ -334,6 +341,8 @@ class Population:
             text += f"; the step after starts from {start}" if start else f"; the step after subtracts {threshold}"
         else:
             text += f"; then v = {start or f'v - {raised}'}"
+        if self.lower_bound is not None:
+            text += f"; v is at least {_coefficient(self.lower_bound)}"
         if self.refractory:
             text += f"; held for {self.refractory} steps after a spike"
         if self.adaptation_factor is not None:
@@ -423,7 +432,7 @@ class PopulationState:
             values *= np.clip(u, -limit, limit)
         if population.reset_delay == 0:
             u = np.where(spike, self._after_reset(u, count * threshold), u)
-        self.v = u
+        self.v = u if population.lower_bound is None else np.maximum(u, population.lower_bound)
         if population.adaptation_factor is not None:
             self.adaptation = population.adaptation_factor * self.adaptation + spike * population.adaptation_step
         self.pending = spike & bool(population.reset_delay)

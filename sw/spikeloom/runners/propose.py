@@ -182,8 +182,9 @@ def _by_bounds(network: Network, quantisation: Quantisation) -> Proposal:
             continue
         least, greatest = found.current_bounds(exact.name)
         threshold, bias = (np.abs(np.asarray(x)).max() if p.spiking else 0 for x in (p.threshold, p.bias))
+        bound = 0 if p.lower_bound is None else np.abs(np.asarray(p.lower_bound)).max()
         # One bit of headroom above the constants, as the quantiser keeps it.
-        most = int(max(2 * threshold, 2 * bias, threshold + bias + max(greatest, -least)))
+        most = int(max(2 * threshold, 2 * bias, 2 * bound, threshold + bias + max(greatest, -least)))
         bits.append(most.bit_length() + 1)
     return _proposal(found, widths, min(max(bits), _MEMBRANES[1]), None)
 

@@ -79,8 +79,13 @@ def main():
     two_layers("IAF at most 3 spikes", iaf(spike_fn=MaxSpike(3)), load={"max_spikes": 3})
     lost = "the exporter drops tau_syn: the input reaches the membrane at once"
     two_layers("LIF, synaptic current", lif(tau_syn=3.0), scale=1.5, lost=lost)
-    lost = "the exporter drops min_v_mem: the membrane has no lower bound"
-    two_layers("IAF, lower bound", iaf(min_v_mem=-0.5), scale=0.5, lost=lost)
+    two_layers("IAF, lower bound", iaf(min_v_mem=-0.5), scale=0.5, load={"lower_bound": -0.5})
+    bound = {"lower_bound": 0.25}
+    above = iaf(min_v_mem=0.25, reset_fn=MembraneReset())
+    two_layers("IAF, lower bound above 0, reset to zero", above, scale=0.5, load=bound | {"reset": "zero"})
+    bound = {"lower_bound": -0.25}
+    clipped = lif(spike_fn=MultiSpike, min_v_mem=-0.25)
+    two_layers("LIF several spikes, lower bound", clipped, scale=6.0, load=several | bound)
 
     feature = "LIF, time constant per neuron"
     rng = RECORDER.rng(feature)
@@ -101,6 +106,17 @@ def main():
         iaf()(rng, CLASSES),
     ]
     record(feature, layers, stimulus(rng, LINES), exact=True)
+
+    feature = "IAF dyadic, lower bound"
+    rng = RECORDER.rng(feature)
+    layers = [
+        linear(dyadic(rng, (HIDDEN, LINES), -0.5, 0.75), dyadic(rng, HIDDEN, -0.2, 0.2)),
+        iaf(spike_threshold=torch.tensor(1.25), min_v_mem=-0.5)(rng, HIDDEN),
+        linear(dyadic(rng, (CLASSES, HIDDEN))),
+        iaf(min_v_mem=-0.25)(rng, CLASSES),
+    ]
+    bounds = {"1": {"lower_bound": -0.5}, "3": {"lower_bound": -0.25}}
+    record(feature, layers, stimulus(rng, LINES), exact=True, load={"layers": bounds})
 
     for norm_input in (False, True):
         feature = f"ExpLeak readout, norm_input {norm_input}"

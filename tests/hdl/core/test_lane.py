@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from harness.lane import EVERYTHING, LEAKS, NEEDED, PLAIN, check_lane
 from harness.networks import rng_of
@@ -28,7 +29,9 @@ def test_models(request, feature, leak, own):
 def cores(rng):
     """Random cores, with any of the features, at widths from the narrowest to the widest."""
     while True:
-        features = {name: value for name, value in EVERYTHING.items() if rng.random() < 0.5}
+        # Few neurons of a core reset to a value, so that most cores can do it.
+        chance = dict.fromkeys(EVERYTHING, 0.5) | {"reset_value": 0.8}
+        features = {name: value for name, value in EVERYTHING.items() if rng.random() < chance[name]}
         features.pop("count_width", None)
         if "value_width" in features:
             features["count_width"] = int(rng.choice([0, 2, 3, 4]))
@@ -51,6 +54,7 @@ def test_random_cores_and_extreme_values(request, part):
         (
             *("spikes", "holding", "saturated high", "saturated low", "pending", "subtract", "value", "noise", "line"),
             *("second", "count of the most", "count below the most", "rest not reached"),
+            *("bound", "bound after a reset", "bound below saturation"),
         ),
         0,
     )
@@ -72,6 +76,11 @@ def test_random_cores_and_extreme_values(request, part):
             seen["count below the most"] += ((check.values > 1) & (check.values < p.max_spikes)).sum()
             # An even count below the most, after which the threshold itself is not reached.
             seen["rest not reached"] += ((check.values % 2 == 0) & (check.values > 0)).sum()
+        if p.lower_bound is not None:
+            at_bound = check.after.v == p.lower_bound
+            seen["bound"] += at_bound.sum()
+            seen["bound after a reset"] += (at_bound & (check.spikes > 0)).sum()
+            seen["bound below saturation"] += (np.asarray(p.lower_bound) == low).sum()
         seen["second"] += p.second_threshold and (check.before.v > p.threshold).any()
     assert not [name for name, times in seen.items() if not times]
 
@@ -97,6 +106,7 @@ def test_latency():
     }
     assert LaneTiming.of(dataclasses.replace(PLAIN, **LEAKS["shift"])).latency == 4
     assert LaneTiming.of(PLAIN).latency == 5
+    assert LaneTiming.of(dataclasses.replace(PLAIN, adaptation=True, lower_bound=True)).latency == 6
     assert latency == dict.fromkeys(EVERYTHING, 5) | {
         "reset_delay": 6,
         "refractory_width": 6,
@@ -104,6 +114,7 @@ def test_latency():
         "adaptation": 6,
         "noise_bits": 6,
         "count_width": 11,
+        "lower_bound": 6,
     }
 
 

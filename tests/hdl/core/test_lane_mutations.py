@@ -91,6 +91,23 @@ MUTATIONS = {
     "counts: fires at the threshold only": ("reached if higher is None else reached | higher.any()", "reached"),
     "counts: sent for all": ("Mux(self.rule.max_spikes > 1, Cat(one, higher", "Mux(1, Cat(one, higher"),
     "counts: sent without the lowest": ("Cat(one, higher.at(decide)), u", "Cat(Const(0, 1), higher.at(decide)), u"),
+    # The lower bound.
+    "bound: none": ("Mux(kept < bound, bound, kept)", "kept"),
+    "bound: for all": ("Mux(kept < bound, bound, kept)", "bound"),
+    "bound: an upper one": ("Mux(kept < bound, bound, kept)", "Mux(kept > bound, bound, kept)"),
+    "bound: one less": ("Mux(kept < bound, bound, kept)", "Mux(kept < bound, bound - 1, kept)"),
+    "bound: one later": ("Mux(kept < bound, bound, kept)", "Mux(kept < bound - 1, bound, kept)"),
+    "bound: no signs": ("kept < bound, bound", "kept.as_unsigned() < bound.as_unsigned(), bound"),
+    "bound: wraps": ("kept < bound, bound", "(kept - bound)[: len(kept)].as_signed() < 0, bound"),
+    "bound: not where it saturates": ("Mux(kept < bound, bound", "Mux((kept < bound) & kept[:-1].any(), bound"),
+    "bound: before the reset": (
+        "        v = self._after(kept, subtracted, reached, spike)\n"
+        "        if p.lower_bound:\n"
+        "            v = self._bounded(v)\n",
+        "        floor = self.parameter['lower_bound'].at(decide)\n"
+        "        kept = Mux(kept < floor, floor, kept).as_signed()\n"
+        "        v = self._after(kept, subtracted, reached, spike)\n",
+    ),
     # Delay lines.
     "line: delay": ("bit_select(delay, 1)", "bit_select(delay + 1, 1)"),
     "line: no delay": ("Mux(at_once.at(stage), reached, old.at(stage))", "old.at(stage)"),

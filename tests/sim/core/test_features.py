@@ -38,6 +38,7 @@ NEURONS = {
     "delay_line": {"delay_line": True, "delay": 2},
     "second_threshold": {"second_threshold": True, "reset": Reset.SUBTRACT},
     "count_width": {"max_spikes": 7, "graded": True, "value_width": 4},
+    "lower_bound": {"lower_bound": 0},
 }
 """Neurons that need a feature, by the flag of the feature."""
 NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4, "count_width": 3}
@@ -57,6 +58,7 @@ REFUSED = {
     "delay_line": "a delay line is missing from this fabric",
     "second_threshold": "a second threshold is missing from this fabric",
     "count_width": "max_spikes must be at most 1 on this fabric, not 7",
+    "lower_bound": "a lower bound of the membrane is missing from this fabric",
 }
 FLAGGED = [feature for feature in FEATURES if feature.flag]
 
@@ -84,7 +86,7 @@ def test_words_are_as_they_always_were():
     assert names == [
         [
             *("threshold", "bias", "leak_factor", "reset_value", "current_leak_factor", "adaptation_leak_factor"),
-            *("adaptation_step", "seed", "delay"),
+            *("adaptation_step", "seed", "delay", "lower_bound"),
         ],
         ["v", "pending", "refractory_count", "current", "adaptation", "random"],
     ]

@@ -35,6 +35,13 @@ def drawn(rng, v_width):
     )
 
 
+def bounded(rng, parameters):
+    """The neurons with a lower bound, if they can have one."""
+    greatest = 1 << (parameters.v_width - 1)
+    bound = rng.integers(-greatest // 2, greatest // 8, SIZE)
+    return replace(parameters, lower_bound=bound) if parameters.spiking else parameters
+
+
 def compare(parameters, currents, lean):
     """Run both forms; return what occurred: saturation, spikes, delayed resets."""
     state = NeuronState.cleared(BATCH, parameters)
@@ -60,6 +67,7 @@ def test_equals_the_specification(request, v_width):
     seen, kinds = set(), set()
     for _ in range(60):
         parameters = drawn(rng, v_width)
+        parameters = bounded(rng, parameters) if rng.random() < 0.3 else parameters
         greatest = 1 << (v_width - 1)
         lean = LeanStep.of(parameters, BATCH, greatest)
         assert lean is not None
@@ -67,8 +75,10 @@ def test_equals_the_specification(request, v_width):
         kinds.add(lean.kind)
         # The sums of a network are passed as floating point.
         seen |= compare(parameters, currents.astype(lean.kind), lean)
+        bound = parameters.lower_bound
+        seen |= {"bound"} if bound is not None and (lean.state().v == bound).any() else set()
         seen |= {parameters.leak, parameters.reset, parameters.compare, parameters.rounding}
-    assert seen >= {*Leak, *Reset, *Compare, *Rounding, "spike", "pending", "saturated"}
+    assert seen >= {*Leak, *Reset, *Compare, *Rounding, "spike", "pending", "saturated", "bound"}
     assert kinds == ({np.float64} if v_width == 24 else {np.float32, np.float64} if v_width > 8 else {np.float32})
 
 

@@ -22,6 +22,7 @@ ALL = CoreParameters(
     noise_bits=6,
     value_width=6,
     delay_line=True,
+    lower_bound=True,
 )
 
 
@@ -118,8 +119,18 @@ def test_every_field_fits_the_words(request):
             named = {f.name: values[f.name] for f in layout.fields if f.name in values}
             found = layout.values(layout.bits(named, count))
             assert all(np.array_equal(found[name], np.broadcast_to(value, count)) for name, value in named.items())
-        seen |= {name for name, has in (("line", p.delay_line), ("graded", p.graded), ("noise", p.noise_bits)) if has}
-    assert seen == {"line", "graded", "noise"}
+        has = {"line": p.delay_line, "graded": p.graded, "noise": p.noise_bits}
+        has |= {"bound": p.lower_bound is not None, "no bound": p.lower_bound is None}
+        seen |= {name for name, found in has.items() if found}
+    assert seen == {"line", "graded", "noise", "bound", "no bound"}
+
+
+def test_neurons_without_a_lower_bound_have_that_of_saturation():
+    core = replace(MULTIPLIES, lower_bound=True)
+    p = NeuronParameters(size=2, v_width=12)
+    assert parameter_values(core, p)["lower_bound"] == -2048
+    assert parameter_values(core, replace(p, lower_bound=[-3, -3]))["lower_bound"] == -3
+    assert parameter_values(MULTIPLIES, p)["lower_bound"] == 0
 
 
 def test_one_value_per_population_where_the_words_have_no_other():

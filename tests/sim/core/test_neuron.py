@@ -8,6 +8,7 @@ import pytest
 from harness.networks import (
     FEATURES,
     can_fire_several_times,
+    can_have_lower_bound,
     can_have_second_threshold,
     firing_several_times,
     random_parameters,
@@ -192,6 +193,8 @@ def one_neuron(state, current, p, n):
         sent = count * spike
     if spike and p.reset_delay == 0:
         u = resets[p.reset](u, count * threshold_now)
+    if p.lower_bound is not None and u < int(p.lower_bound[n]):
+        u = int(p.lower_bound[n])
     adaptation = state["adaptation"]
     if p.adaptation_leak is not None:
         adaptation = decayed(adaptation, p.adaptation_leak, int(p.adaptation_leak_factor[n]), p)
@@ -228,6 +231,8 @@ def test_vectorised_step_equals_the_definition(request, case):
         parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
     if case % 4 == 1 and can_fire_several_times(parameters):
         parameters = firing_several_times(rng, parameters)
+    if case % 5 > 2 and can_have_lower_bound(parameters):
+        parameters = replace(parameters, lower_bound=rng.integers(-100, 20, 5))
     state = NeuronState.cleared(3, parameters)
     expected = [[fields_of(state, b, n) for n in range(5)] for b in range(3)]
     fired = 0
@@ -316,6 +321,56 @@ def test_other_resets_come_once_for_several_spikes(reset, after):
     parameters = NeuronParameters(size=1, threshold=10, reset=reset, reset_value=-3, graded=True, max_spikes=7)
     state, spikes, values = step(NeuronState.cleared(1, parameters), np.array([[47]]), parameters)
     assert (int(state.v[0, 0]), int(spikes[0, 0]), int(values[0, 0])) == (after, 1, 4)
+
+
+@pytest.mark.parametrize("most", [1, 15])
+@pytest.mark.parametrize("bound", [-7, 0, 4])
+def test_the_membrane_is_clipped_after_the_reset(bound, most):
+    """sinabs IAF(min_v_mem): v = v + I; spikes; v = v - spikes threshold; v = max(v, min_v_mem)."""
+    rng = rng_of(f"the membrane is clipped {bound} {most}")
+    parameters = NeuronParameters(
+        size=1,
+        threshold=10,
+        compare=Compare.GREATER_EQUAL,
+        reset=Reset.SUBTRACT,
+        graded=most > 1,
+        max_spikes=most,
+        lower_bound=bound,
+    )
+    state, v, seen = NeuronState.cleared(1, parameters), 0, set()
+    for current in rng.integers(-15, 20, 300):
+        state, spikes, values = step(state, np.array([[current]]), parameters)
+        before = v + int(current)
+        count = min(max(before // 10, 0), most)
+        v = max(before - 10 * count, bound)
+        assert (int(values[0, 0]), int(spikes[0, 0]), int(state.v[0, 0])) == (count, count > 0, v)
+        # A bound above 0 is reached by resets, where a comparison with the bounded membrane would differ.
+        seen |= {(count > 0, before - 10 * count < bound)}
+    assert seen >= {(False, False), (True, False), (False, True)}
+    assert ((True, True) in seen) == (bound > 0)
+
+
+@pytest.mark.parametrize(("reset", "after"), [(Reset.ZERO, 5), (Reset.VALUE, 5), (Reset.NONE, 47)])
+def test_a_lower_bound_holds_after_every_reset(reset, after):
+    parameters = NeuronParameters(size=1, threshold=10, reset=reset, reset_value=-3, lower_bound=5)
+    state, spikes, _ = step(NeuronState.cleared(1, parameters), np.array([[47]]), parameters)
+    assert (int(state.v[0, 0]), int(spikes[0, 0])) == (after, 1)
+    # A reset in the next step, and a step that holds the membrane, end with the bound too.
+    late = replace(parameters, reset_delay=1, refractory=1)
+    state, _, _ = step(NeuronState.cleared(1, late), np.array([[47]]), late)
+    state, _, _ = step(state, np.array([[99]]), late)
+    assert int(state.v[0, 0]) == after
+
+
+def test_the_smallest_lower_bound_is_that_of_saturation():
+    low, high = signed_range(9)
+    plain = NeuronParameters(size=1, v_width=9, threshold=50, reset=Reset.SUBTRACT)
+    bounded = replace(plain, lower_bound=low)
+    states = [NeuronState.cleared(1, plain)] * 2
+    for current in (-200, -400, 90, 10_000, -10_000):
+        states = [step(state, np.array([[current]]), p)[0] for state, p in zip(states, (plain, bounded), strict=True)]
+        assert np.array_equal(states[0].v, states[1].v)
+    assert int(states[0].v[0, 0]) == low < high
 
 
 def test_synaptic_current_decays_in_closed_form():
@@ -549,6 +604,9 @@ def test_adaptation_and_current_are_clamped_at_both_ends():
             r"^neurons that never spike must not have several spikes per step$",
         ),
         ({"delay_line": True, "max_spikes": 2}, r"^a delay line must not have several spikes per step$"),
+        ({"delay_line": True, "lower_bound": 0}, r"^a delay line must not have a lower bound$"),
+        ({"spiking": False, "lower_bound": 0}, r"^neurons that never spike must not have a lower bound$"),
+        ({"v_width": 8, "lower_bound": -129}, r"^lower_bound must be from -128 to 127, not -129$"),
         ({"max_spikes": 0}, r"^max_spikes must be an integer from 1 to 15, not 0$"),
         ({"max_spikes": 16}, r"^max_spikes must be an integer from 1 to 15, not 16$"),
         (

@@ -173,6 +173,7 @@ EVERYTHING = CoreParameters(
     value_width=4,
     delay_line=True,
     second_threshold=True,
+    lower_bound=True,
     refractory_width=3,
     accumulator_memory="distributed",
     state_memory="distributed",
@@ -218,6 +219,7 @@ def test_every_field_has_the_width_of_what_it_holds():
         "reset_value": -13,
         "adaptation_step": -13,
         "seed": 16,
+        "lower_bound": -13,
         "nearest": 1,
         "greater_equal": 1,
         "reset": 2,
@@ -253,7 +255,7 @@ def test_every_memory_has_the_shape_of_its_words():
         "rows": (2, 40, 28, 4),
         "neurons": (3, 33, 34, 5),
         "routes": (4, 66, 11, 2),
-        "populations": (5, 3, 129, 17),
+        "populations": (5, 3, 142, 18),
         "columns": (6, 10, 38, 5),
         "lines": (7, 10, 17, 3),
         "targets": (8, 300, 6, 1),
@@ -267,6 +269,7 @@ def test_cost_is_the_size_of_each_part():
         [
             *("membranes", "bias", "reset to a value", "reset delay", "reset delay and factor", "readout", "graded"),
             *("refractory and factor", "synaptic current", "adaptation", "delay lines", "second threshold"),
+            "lower bound",
         ],
         26,
     )

@@ -39,6 +39,11 @@ TWO = FabricConfig(tiles=(None, CORE, CORE), mesh=MeshParameters(columns=3, rows
             r"^population a: a reset to a value is missing from this fabric$",
         ),
         (
+            {},
+            {"lower_bound": 0},
+            r"^population a: a lower bound of the membrane is missing from this fabric$",
+        ),
+        (
             {"reset_delay": False},
             {"reset_delay": 1},
             r"^population a: a reset delay is missing from this fabric$",

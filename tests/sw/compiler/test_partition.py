@@ -78,7 +78,7 @@ def test_random_cuts_of_random_networks():
             "part_of(connection.weight, target.neurons, columns)",
             "part_of(connection.weight, slice(-target.size, None), columns)",
         ),
-        ("[part.neurons] for name in PER_NEURON", "[: part.size] for name in PER_NEURON"),
+        ("[part.neurons] for name, v", "[: part.size] for name, v"),
         ("columns = grid[channels, lines].reshape(-1)", "columns = grid[channels, lines].reshape(-1)[::-1]"),
         ("lines = slice(0, pooling.output_shape[1]) if whole else inside", "lines = inside if whole else lines"),
         ("kernels = weight[outputs][:, within]", "kernels = weight[: len(group_of_output)][:, within]"),

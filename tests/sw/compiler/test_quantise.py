@@ -45,6 +45,40 @@ def test_one_scale_for_weights_threshold_bias_and_reset():
     assert not result.notes
 
 
+@pytest.mark.parametrize("most", [1, 7])
+def test_a_lower_bound_has_the_scale_of_its_neuron(most):
+    """Dyadic numbers, so that membranes are equal in every step; the bound is reached, and without it they differ."""
+    rng = rng_of(f"a lower bound {most}")
+    weight = rng.integers(-128, 128, (6, 10)) / 128
+    rule = {"beta": np.array(1.0), "reset": Reset.SUBTRACT, "max_spikes": most}
+    bound = np.array([-0.5, -0.25, 0.0, 0.125, -1.0, -2.0])
+    spikes = rng.random((40, 5, 10)) < 0.3
+    for scales in Scales:
+        network = network_of(weight, lower_bound=bound, **rule)
+        options = Quantisation(v_width=20, scales=scales)
+        exact = quantise(network, options)
+        exponent = scale_exponents(network, options)[0]["a"]
+        assert exact.populations[0].parameters.lower_bound.tolist() == np.ldexp(bound, exponent).tolist()
+        floats = network.run(spikes, record_membranes=["a"])
+        found = simulate(exact, spikes, record=["a"])
+        assert np.array_equal(floats.fired("a"), found.fired("a"))
+        assert np.array_equal(np.ldexp(floats.membranes["a"], exponent), found.states["a"].v)
+        assert 0.1 < np.mean(floats.membranes["a"] == bound) < 0.9
+        free = network_of(weight, **rule)
+        assert quantise(free).populations[0].parameters.lower_bound is None
+        assert not np.array_equal(free.simulate(spikes), floats.fired("a"))
+
+
+@pytest.mark.parametrize(("weight", "exponent"), [(0.5, 7), (2.0**-9, 8)])
+def test_a_lower_bound_that_needs_room_makes_the_scale_coarser(weight, exponent):
+    """40 times 2**8 is the largest that leaves a bit of headroom; a weight of one half needs less than that."""
+    found = quantise(network_of([[weight, -weight / 2]], lower_bound=-40.0))
+    parameters = found.populations[0].parameters
+    assert parameters.lower_bound.tolist() == [-40 << exponent]
+    assert parameters.threshold.tolist() == [1 << exponent]
+    assert any("so that thresholds and biases fit" in note for note in found.notes) == (exponent == 8)
+
+
 def test_exact_values_give_the_float_spikes():
     """With weights that are multiples of the step, and a leak without rounding, floats and integers agree in every
     step."""

@@ -74,6 +74,18 @@ def test_features_are_those_that_the_network_needs():
     assert (conv.shifts, conv.multiplier, conv.bias, conv.coordinate_width) == ((), False, False, 5)
 
 
+@pytest.mark.parametrize("bound", [None, -5, (-5, -2)])
+def test_a_lower_bound_is_built_where_a_neuron_has_one(bound):
+    """As a field of the population, or of each neuron where they differ; placement accepts the chosen core."""
+    network = dense(3, 2)
+    (only,) = network.populations
+    bounded = dataclasses.replace(only, parameters=dataclasses.replace(only.parameters, lower_bound=bound))
+    core = choose_core(network := dataclasses.replace(network, populations=(bounded,)), LARGE)
+    assert core.lower_bound == (bound is not None)
+    assert ("lower_bound" in core.per_neuron) == isinstance(bound, tuple)
+    place(network, FabricConfig(core=core))
+
+
 def test_values_of_the_input_need_a_width():
     """A network whose input has values, but whose neurons fire without values, is placed on the chosen core."""
     core = choose_core(network := dataclasses.replace(dense(3, 2), input_value_width=9), LARGE)

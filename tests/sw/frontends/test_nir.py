@@ -34,7 +34,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "reset_delay": 0,
         "refractory": 2,
     }
-    assert (*hints, "max_spikes", "norm_input") == METADATA_KEYS  # the last option is for sinabs only
+    assert (*hints, "max_spikes", "lower_bound", "norm_input") == METADATA_KEYS  # the last option is for sinabs only
     neuron = lif(2, r=8.0)
     own = {"reset": "subtract", "reset_delay": True, "weight_bits": 3}
     neuron.metadata = {"spikeloom": own, "author": "someone else"}
@@ -91,7 +91,7 @@ def test_a_firing_rule_of_one_layer_takes_precedence():
         ({"d": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'd'"),
         ({"fc": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'fc'"),
         ({"lif": {"preset": "nir"}}, "layers of node 'lif' must have keys out of compare, reset, reset_delay, "
-         "refractory, max_spikes, norm_input, not 'preset'"),
+         "refractory, max_spikes, lower_bound, norm_input, not 'preset'"),
         ({"lif": {"refractory": 300}}, "layers of node 'lif': refractory must be an integer from 0 to 255, not 300"),
     ],
 )  # fmt: skip
@@ -124,8 +124,8 @@ def test_time_constants_are_no_metadata_of_a_node():
         LoadError,
         match=exactly(
             "metadata 'spikeloom' of node 'lif' must have keys out of weight_bits, compare, reset, reset_delay, "
-            "refractory, max_spikes, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not "
-            "'time_step_s'"
+            "refractory, max_spikes, lower_bound, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, "
+            "not 'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)

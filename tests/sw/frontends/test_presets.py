@@ -211,6 +211,42 @@ def test_several_spikes_per_step_are_asked_for(preset):
         load(source, **options, max_spikes=16)
 
 
+def test_a_lower_bound_of_sinabs_is_asked_for():
+    """IAF(min_v_mem=...), which the file does not hold; a layer's own option takes precedence."""
+    fc, fc2 = linear(2, 3), linear(2, 2)
+    nodes = {"fc": fc, "lif": integrate_and_fire(2), "fc2": fc2, "last": integrator(2, tau=4.0)}
+    asked = (
+        "lif: its membrane has no lower bound; sinabs does not export min_v_mem: if its neurons have one, load with "
+    )
+    network = load(graph(nodes), preset="sinabs")
+    assert network.population("lif").lower_bound is None
+    assert asked + "lower_bound" in network.notes
+    assert not any("lower bound" in note for note in network.notes if not note.startswith("lif: "))
+    network = load(graph(nodes), preset="sinabs", lower_bound=-0.5)
+    assert network.population("lif").lower_bound.tolist() == [-0.5, -0.5]
+    assert network.population("last").lower_bound is None
+    assert [note for note in network.notes if "lower" in note] == [
+        "last: lower_bound is not applied, because its membrane is read out without a bound"
+    ]
+    each = load(graph(nodes), preset="sinabs", layers={"lif": {"lower_bound": [-1.0, 0.25]}}, lower_bound=-0.5)
+    assert each.population("lif").lower_bound.tolist() == [-1.0, 0.25]
+    for wrong, message in (
+        ([1.0, 2.0, 3.0], "lower_bound of node 'lif' must have 1 or 2 values, not 3"),
+        ("low", "lower_bound must be finite numbers, not 'low'"),
+        (np.nan, "lower_bound must be finite numbers, not nan"),
+    ):
+        with pytest.raises(LoadError, match=exactly(message)):
+            load(graph(nodes), preset="sinabs", lower_bound=wrong)
+
+
+def test_a_lower_bound_moves_with_the_start_of_the_membrane():
+    """SpikingJelly's membranes start at v_reset, from which threshold and bound are counted."""
+    node = lif(2, reset=-0.25, threshold=1.0)
+    network = load(feed_forward(node), preset="spikingjelly", lower_bound=-0.5)
+    assert only(network).lower_bound.tolist() == [-0.25, -0.25]
+    assert only(network).threshold.tolist() == [1.25, 1.25]
+
+
 @pytest.mark.parametrize(("norm_input", "expected"), [(None, None), (True, True), (False, False)])
 def test_the_gain_of_sinabs(norm_input, expected):
     """LIF(norm_input=True) and ExpLeak(norm_input=False) by default: a gain of 1 - alpha, or 1."""
@@ -231,7 +267,7 @@ def test_the_gain_of_sinabs(norm_input, expected):
             "lif: norm_input True, a gain of 1 - beta, is assumed, the default of sinabs, which does not export it",
             "last: norm_input False, a gain of 1, is assumed, the default of sinabs, which does not export it",
         ]
-    assert "sinabs does not export tau_syn and min_v_mem, so neither is applied" in network.notes
+    assert "sinabs does not export tau_syn, so it is not applied" in network.notes
     one = load(graph(nodes), preset="sinabs", layers={"lif": {"norm_input": False}})
     np.testing.assert_allclose(weight(one), nodes["fc"].weight)
     np.testing.assert_allclose(weight(one, "lif", "last"), nodes["fc2"].weight)

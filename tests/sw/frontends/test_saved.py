@@ -41,6 +41,7 @@ def count(seen, network):
         "noise": any(p.noise > 0 for p in populations),
         "graded": any(p.value_limit is not None for p in populations),
         "several spikes": any(p.max_spikes > 1 for p in populations),
+        "lower bound": any(p.lower_bound is not None for p in populations),
         "second threshold": any(p.second_threshold for p in populations),
         "delay line": any(p.delay is not None for p in populations),
         "readout": not populations[-1].spiking,
@@ -111,6 +112,7 @@ def test_a_file_is_named_and_seeded_by_the_caller_if_at_all(tmp_path):
         {"reset_delay": 0},
         {"refractory": 0},
         {"max_spikes": 2},
+        {"lower_bound": -1.0},
         {"norm_input": True},
         {"layers": {"lif": {"reset": "zero"}}},
     ],
@@ -158,12 +160,14 @@ def test_files_of_networks_without_alpha_neurons_are_as_before():
         {"beta": 1.0, "reset": Reset.SUBTRACT},
         {"reset_delay": 1, "refractory": 2},
         {"reset": Reset.SUBTRACT, "max_spikes": 3},
+        {"reset": Reset.SUBTRACT, "lower_bound": -0.25},
+        {"beta": 1.0, "lower_bound": np.array([-0.25, 0.125, -1.0])},
         {"alpha": 0.5, "bias": 0.0},
         {"spiking": False, "threshold": 0.0, "reset": Reset.NONE},
         {"spiking": False, "threshold": 0.0, "reset": Reset.NONE, "beta": 1.0, "bias": 0.0},
         {"spiking": False, "threshold": 0.0, "reset": Reset.NONE, "alpha": 0.25},
     ],
-    ids=["IF", "LIF", "LIF-counts", "CubaLIF", "LI", "I", "CubaLI"],
+    ids=["IF", "LIF", "LIF-counts", "LIF-bound", "IF-bounds", "CubaLIF", "LI", "I", "CubaLI"],
 )
 def test_the_nodes_alone_give_the_same_network_within_rounding(options, request):
     """Without the groups 'exact', a saved graph is any other NIR graph."""

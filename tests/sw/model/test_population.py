@@ -133,6 +133,7 @@ def test_all_models_equal_the_recurrence_in_plain_python(request):
             "adaptation_factor": float(rng.random()) if has[1] else None,
             "adaptation_step": float(rng.random()) if has[1] else 0.0,
             "value_limit": 1.25 if has[2] else None,
+            "lower_bound": float(rng.normal(-0.1, 0.3)) if rng.random() < 0.5 else None,
         }
         model = single(**options)
         inputs = (rng.random((40, 1)) < 0.6).astype(int)
@@ -151,6 +152,7 @@ def test_all_models_equal_the_recurrence_in_plain_python(request):
             spike = not hold and u > theta
             value = max(-1.25, min(u, 1.25)) * spike
             v = reset(u, theta) if spike and not delay else u
+            v = v if options["lower_bound"] is None else max(v, options["lower_bound"])
             a = options["adaptation_factor"] * a + options["adaptation_step"] * spike if has[1] else 0.0
             pending, count = spike and delay, options["refractory"] if spike else max(count - 1, 0)
             assert result.spikes["lif"][t, 0, 0] == spike
@@ -230,6 +232,11 @@ def test_arrays_are_broadcast_checked_and_frozen():
          "population 'lif' fires several times per step and must not have a reset delay"),
         ({"spiking": False, "max_spikes": 2}, ValueError,
          "population 'lif' never spikes and must not have several spikes per step"),
+        ({"lower_bound": np.inf}, ValueError, "lower_bound of population 'lif' must be finite, not inf"),
+        ({"spiking": False, "lower_bound": 0.0}, ValueError,
+         "population 'lif' never spikes and must not have a lower bound"),
+        ({"delay": 1, "lower_bound": 0.0}, ValueError,
+         "population 'lif' consists of delay lines and must not have a lower bound"),
         ({"delay": 24}, ValueError, "delay of population 'lif' must be from 0 to 23 steps, not 24"),
         ({"delay": 1.5}, TypeError, "delay of population 'lif' must be integers, not float64"),
         ({"delay": 1, "alpha": 0.5}, ValueError,
@@ -267,6 +274,8 @@ def test_a_population_refuses(options, kind, message):
         ({"noise": 0.25}, "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25"),
         ({"max_spikes": 7, "reset": Reset.SUBTRACT},
          "v = 0.875 v + I; n spikes if v > n 1, n up to 7; then v = v - n 1"),
+        ({"lower_bound": -0.5, "reset": Reset.SUBTRACT},
+         "v = 0.875 v + I; spike if v > 1; then v = v - 1; v is at least -0.5"),
         ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike carries v, at most 2"),
         ({"delay": 3}, "spike 3 steps after I > 0"),
         ({"size": 2, "beta": [0.5, 0.75]}, "v = [0.5 .. 0.75] v + I; spike if v > 1; then v = 0"),

@@ -4,6 +4,7 @@
 
     0 leak ─▶ (held, or earlier reset) ─▶ u = + drive ─▶ u - threshold ─▶ (+ noise) ─▶ spike ─▶ reset, saturate
     0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲  └▶ (- higher multiples of it)   └─▶ (adaptation)
+                                                                                          └─▶ (lower bound)
 
 Bracketed stages are optional. `spikeloom.sim.core.neuron` defines the recurrence and `CoreParameters.update_widths` the
 width of each value; no value is narrowed before the last stage.
@@ -103,7 +104,7 @@ class LaneTiming:
         # A difference and a choice for each multiple: two, four and eight times the threshold.
         rest = u + 2 * max(0, p.count_width - 1)
         spike = rest + 2 + (p.noise_bits > 0)
-        return LaneTiming(leak, base, current, u, rest, spike, spike + p.adaptation)
+        return LaneTiming(leak, base, current, u, rest, spike, spike + (p.adaptation or p.lower_bound))
 
 
 class NeuronLane(wiring.Component):
@@ -200,6 +201,8 @@ class _Lane:
             several = Mux(self.rule.max_spikes > 1, Cat(one, higher.at(decide)), u.at(decide))
             sent = self._register("sent", several[: p.sent_width].as_signed(), decide + 1)
         v = self._after(kept, subtracted, reached, spike)
+        if p.lower_bound:
+            v = self._bounded(v)
         fired = self._register("fired", spike, decide + 1)
 
         state = ports.new_state
@@ -502,3 +505,13 @@ class _Lane:
         ]
         low = choose(m, self.platform, same, choice, u, other)
         return _Staged(m, "new_v", Cat(low, sign).as_signed(), stage)
+
+    def _bounded(self, v: _Staged) -> _Staged:
+        """The membrane to store, or the lower bound where it is below."""
+        # The saturated membrane is compared, which gives the same as the exact one: a membrane that saturates low is at
+        # or below every bound. A stage of its own, because the saturation ends with two lookup tables per bit; the new
+        # states are registered behind the lane, so that the comparison and the choice share one.
+        stage = self.timing.spike + 1
+        kept = self._register("kept", v.at(stage - 1), stage).at(stage).as_signed()
+        bound = self.parameter["lower_bound"].at(stage).as_signed()
+        return _Staged(self.m, "bounded_v", Mux(kept < bound, bound, kept).as_signed(), stage)

@@ -31,7 +31,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeloom.sim.core.neuron import MOST_SPIKES, RANDOM_WIDTH, Compare, NeuronParameters, Reset, Rounding
+from spikeloom.sim.core.neuron import (
+    MOST_SPIKES,
+    RANDOM_WIDTH,
+    Compare,
+    NeuronParameters,
+    Reset,
+    Rounding,
+    signed_range,
+)
 from spikeloom.sim.lib.words import Field, bits_for
 
 # `CoreParameters` derives from a class of this module, so that importing it here would be circular.
@@ -90,6 +98,7 @@ class CoreFeatures:
     delay_line: bool = False
     second_threshold: bool = False
     count_width: int = 0
+    lower_bound: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +205,8 @@ class Feature:
     copied
         Fields of a float population that the quantiser copies.
     scaled
-        Fields of a float population in units of the membrane, which the quantiser scales like the membrane. None is
-        taken as 0. The noise and the values of graded spikes have their own scales in the quantiser.
+        Fields of a float population in units of the membrane, which the quantiser scales like the membrane. None stays
+        None. The noise and the values of graded spikes have their own scales in the quantiser.
     never_zero
         Those of ``scaled`` that must not be rounded to 0.
     keys
@@ -307,6 +316,13 @@ def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
     if not core.value_width:
         return "a multiplication by the values of graded spikes is missing from this fabric"
     return f"value_width must be {core.value_width} on this fabric, not {p.value_width}"
+
+
+def _bound(core: CoreParameters, p: NeuronParameters) -> ArrayLike:
+    if p.lower_bound is not None:
+        return p.lower_bound
+    # The smallest membrane bounds nothing: it is what saturation does anyway. A field without bits holds 0.
+    return signed_range(core.v_width)[0] * core.lower_bound
 
 
 def _membranes(core: CoreParameters) -> int:
@@ -641,6 +657,25 @@ FEATURES = (
         fields=("max_spikes",),
         nir="option `max_spikes`",
         meaning="a neuron fires up to 15 times in a step; its spikes are one event, whose value is their number",
+    ),
+    Feature(
+        name="lower bound",
+        flag="lower_bound",
+        phrase="a lower bound of the membrane",
+        needs=lambda p: p.lower_bound is not None,
+        parameters=(
+            ValueField(
+                name="lower_bound",
+                width=lambda core: core.v_width * core.lower_bound,
+                signed=True,
+                value=_bound,
+            ),
+        ),
+        cost=lambda core: {"lower bound": _membranes(core) * core.lower_bound},
+        scaled=("lower_bound",),
+        fields=("lower_bound",),
+        nir="option `lower_bound`",
+        meaning="a membrane below it, after the reset, becomes it (`min_v_mem` of sinabs)",
     ),
 )
 """All features, in the order of their fields in memory words."""

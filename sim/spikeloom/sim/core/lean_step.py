@@ -27,7 +27,7 @@ from spikeloom.sim.core.neuron import (
 
 __all__ = ["LeanStep"]
 
-_SUPPORTED = ("bias", "reset_value", "reset_delay", "readout")
+_SUPPORTED = ("bias", "reset_value", "reset_delay", "readout", "lower_bound")
 """The supported features (`CoreFeatures`); populations with other features use the specification."""
 
 _EXACT: dict[Any, int] = {np.float32: 1 << 24, np.float64: 1 << 53}
@@ -60,6 +60,8 @@ class LeanStep:
         # None skips an addition of zeros.
         self._bias = np.asarray(p.bias).astype(kind) if np.any(p.bias) else None
         self._low, self._high = (kind(bound) for bound in signed_range(p.v_width))
+        if p.lower_bound is not None:
+            self._low = np.asarray(p.lower_bound).astype(kind)
         # Both a shift and a fixed-point product are a multiplication followed by rounding down.
         if p.leak is Leak.SHIFT:
             self._factor = np.ldexp(kind(1), -np.asarray(p.leak_factor)).astype(kind)

@@ -15,6 +15,7 @@ each multiplied by its value if the spike is graded. One step computes, in this 
     spike   = spiking and not hold and count > 0                                    compare
     value   = count if max_spikes > 1, saturate(u >> graded_shift, value_width) if graded, else 1
     if spike and reset_delay == 0: u = 0 | reset_value | u - count (threshold + adaptation) | u       reset
+    if it has a lower bound: u = max(u, lower_bound)                                bound
 
     v          = saturate(u)
     current    = saturate(current') if it has a synaptic current, else 0
@@ -49,6 +50,7 @@ All quantities except the factors are in units of the population's weight scale.
 * Second threshold: snnTorch 1.0.0 with ``reset_mechanism="subtract"`` and ``reset_delay=False``. A membrane that is
   still above its threshold after a reset has reset once in advance, so the next spike takes twice the threshold.
 * Several spikes per step: sinabs 3.1.3 (``MultiSpike``, ``MaxSpike``) and Rockpool 3.1.0 (``max_spikes_per_dt``).
+* Lower bound: sinabs 3.1.3, ``min_v_mem`` of ``IAF`` and ``LIF``, which clip the membrane after the reset.
 * Graded spikes: Orchard et al. 2021 (Loihi 2), arXiv 2111.03746.
 * Delay lines and Threshold (a membrane that starts from 0 in each step): the nodes Delay and Threshold of the
   Neuromorphic Intermediate Representation, Pedersen et al. 2024, arXiv 2311.14641.
@@ -184,6 +186,9 @@ class NeuronParameters:
     second_threshold
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
+    lower_bound
+        Smallest membrane after a step, an integer or ``(n,)`` integers of ``v_width`` bits; None for neurons whose
+        membrane is bounded by saturation only. Of spiking neurons.
     delay_line, delay
         Whether the neurons are delay lines, and the delay of each in steps: an integer or ``(n,)`` integers from 0 to
         ``v_width - 1``. ``threshold``, ``compare``, ``reset`` and ``reset_value`` are then ignored.
@@ -215,6 +220,7 @@ class NeuronParameters:
     value_width: int = 8
     second_threshold: bool = False
     max_spikes: int = 1
+    lower_bound: ArrayLike | None = None
     delay_line: bool = False
     delay: ArrayLike = 0
 
@@ -255,6 +261,8 @@ class NeuronParameters:
         low, high = signed_range(self.v_width)
         for name in ("threshold", "bias", "reset_value"):
             self._set(name, low, high)
+        if self.lower_bound is not None:
+            self._set("lower_bound", low, high)
         for name in ("leak", "current_leak", "adaptation_leak"):
             # A shift by 0 would clear the membrane, which is `Leak.CLEAR`.
             bounds = {Leak.SHIFT: (1, self.v_width - 1), Leak.MULTIPLY: (0, 1 << self.beta_fraction)}
@@ -281,15 +289,20 @@ class NeuronParameters:
             "a refractory period": self.refractory > 0,
             "a second threshold": self.second_threshold,
             "several spikes per step": self.max_spikes > 1,
+            "a lower bound": self.lower_bound is not None,
         }
         # A delay line has only a shift register; any other feature would have no effect.
         if self.delay_line:
             present = [name for name, used in features.items() if used]
             if present or not self.spiking:
                 raise ValueError(f"a delay line must not have {present[0] if present else 'a membrane to read out'}")
-        # These features act on spikes, or on the comparison that decides about them.
+        # These features act on spikes, or on the comparison that decides about them. A lower bound would be a choice:
+        # the membrane that is read out is that before the bound in sinabs.
         if not self.spiking:
-            names = ("adaptation", "noise", "graded spikes", "a second threshold", "several spikes per step")
+            names = (
+                *("adaptation", "noise", "graded spikes", "a second threshold", "several spikes per step"),
+                "a lower bound",
+            )
             present = [name for name in names if features[name]]
             if present:
                 raise ValueError(f"neurons that never spike must not have {present[0]}")
@@ -409,6 +422,8 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
         values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
     if p.reset_delay == 0:
         u = np.where(spike, _after_reset(u, count * threshold, p), u)
+    if p.lower_bound is not None:
+        u = np.maximum(u, np.asarray(p.lower_bound))
     adaptation = state.adaptation
     if p.adaptation_leak is not None:
         adaptation = leak(adaptation, p.adaptation_leak, p.adaptation_leak_factor, p)
