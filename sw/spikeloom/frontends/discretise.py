@@ -160,7 +160,8 @@ def _start(
     """Make the membrane start at the parameter that the preset names; return its input ``(n,)`` in the first step.
 
     If only differences of the membrane matter, it is measured from its start value, so that it starts at 0; threshold,
-    reset value, lower bound and bias are shifted accordingly. Otherwise an input in the first step sets it to the start value.
+    reset value, lower bound and bias are shifted accordingly. Otherwise an input in the first step sets it to the start
+    value.
     """
     size = len(rest)
     start = np.zeros(size)
