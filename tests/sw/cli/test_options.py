@@ -38,9 +38,14 @@ def test_rules_of_single_layers(network, capsys):
         "v = 0.875 v + I; spike if v > 1; no reset; held for 2 steps after a spike",
         "v = 0.875 v + I; spike if v >= 1; then v = 0",
     ]
-    main(["check", network, "--lower-bound", "-0.5", "--layer", "class:lower-bound=0.25", "--json"])
-    steps = [population["step"] for population in json.loads(capsys.readouterr().out)["network"]["populations"]]
-    assert [step.rpartition("; ")[2] for step in steps] == ["v is at least -0.5", "v is at least 0.25"]
+    for option, value, name in (
+        ("--lower-bound", "-0.5", "hidden"),
+        ("--layer", "class:lower-bound=0.25", "class"),
+    ):
+        assert refused(capsys, "check", network, option, value) == (
+            f"population {name}: a lower bound of the membrane is missing from this fabric; --board NAME chooses a "
+            "fabric for it"
+        )
     for text in ("hidden", "hidden:", ":reset=zero", "hidden:reset", "hidden:reset=zero,"):
         message = refused(capsys, "check", network, "--layer", text)
         assert message == f"layer must be NODE:NAME=VALUE,..., such as lif1:reset=zero, not {text!r}"

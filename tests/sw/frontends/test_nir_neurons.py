@@ -372,7 +372,8 @@ def test_noise_and_values_from_metadata(tmp_path):
         (modelled(value_limit=0.0), "value_limit of population 'lif' must be finite and positive, not 0.0"),
         (modelled(gradedness=1.0),
          "metadata 'spikeloom' of node 'lif' must have keys out of weight_bits, compare, reset, reset_delay, "
-         "refractory, max_spikes, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'gradedness'"),
+         "refractory, max_spikes, lower_bound, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not "
+         "'gradedness'"),
         (modelled(adaptation_tau_s=8e-3, adaptation_step=0.5, reset="subtract", reset_delay=1),
          "population 'lif' has an adaptive threshold, which must be subtracted in the step of the spike (reset_delay "
          "0), because the threshold of the comparison is not stored"),
