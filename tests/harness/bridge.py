@@ -114,12 +114,26 @@ class BridgeBench:
         bridge, rng = self.bridge, self.rng
         port = bridge.configuration
         self._begin(data)
+        outputs = (
+            bridge.receive.ready & bridge.receive.valid,
+            bridge.from_fabric.ready & bridge.from_fabric.valid,
+            bridge.transmit.ready & bridge.transmit.valid,
+            bridge.transmit.payload,
+            bridge.to_fabric.ready & bridge.to_fabric.valid,
+            bridge.to_fabric.payload,
+            bridge.flush,
+            port.write_enable,
+            port.memory,
+            port.plane,
+            port.index,
+            port.write_data,
+        )
+        ticks = aiter(ctx.tick().sample(*outputs))
         byte_offered = packet_offered = False
         cycle = quiet = 0
         while quiet < 100:
             assert cycle < cycles, "the bridge must end its work, not hang"
             resetting = cycle == reset_at
-            ctx.set(reset, resetting)
             if not byte_offered and self.host and rng.random() >= self.idle:
                 ctx.set(bridge.receive.payload, self.host[0])
                 byte_offered = True
@@ -128,26 +142,14 @@ class BridgeBench:
                 ctx.set(bridge.from_fabric.payload, self.packets[0])
                 packet_offered = True
             levels = [
+                (reset, resetting),
                 (bridge.receive.valid, byte_offered and not resetting),
                 (bridge.from_fabric.valid, packet_offered and not resetting),
                 (bridge.transmit.ready, "host" not in self.stalled and rng.random() >= self.stall),
                 (bridge.to_fabric.ready, "fabric" not in self.stalled and rng.random() >= self.stall),
             ]
             assign(ctx, levels)
-            sample = await ctx.tick().sample(
-                bridge.receive.ready & bridge.receive.valid,
-                bridge.from_fabric.ready & bridge.from_fabric.valid,
-                bridge.transmit.ready & bridge.transmit.valid,
-                bridge.transmit.payload,
-                bridge.to_fabric.ready & bridge.to_fabric.valid,
-                bridge.to_fabric.payload,
-                bridge.flush,
-                port.write_enable,
-                port.memory,
-                port.plane,
-                port.index,
-                port.write_data,
-            )
+            sample = await anext(ticks)
             byte_taken, packet_taken, answer, answer_byte, request, packet, flush, write, *place, written = sample[2:]
             cycle += 1
             if resetting:
