@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Elaboratable, Value
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from harness.networks import random_parameters
 from spikeloom.hdl.core.lane import LaneTiming
 from spikeloom.sim.core.features import WITHOUT_FEATURES
@@ -103,48 +106,82 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
     return p
 
 
-def run_lane(
-    lane: Elaboratable, p: NeuronParameters, state: NeuronState, current: np.ndarray, valid: np.ndarray, *, fresh: bool
-) -> LaneRun:
-    """Stream neurons ``(1, n)`` with the accumulators ``current`` through ``lane``; those that are not ``valid`` count
-    as 0."""
-    core, timing = lane.parameters, LaneTiming.of(lane.parameters)
-    own = {f.name for f in core.neuron_layout.fields if f.width}
-    values = {name: np.broadcast_to(value, p.size) for name, value in parameter_values(core, p).items()}
-    shared = {name: array[0] for name, array in values.items()} | rule_values(core, p, readout=not p.spiking)
-    rule = {f.name: int(shared[f.name]) for f in core.population_layout.fields if f.name in shared and f.width}
-    state_names = [f.name for f in core.state_layout.fields if f.width]
-    found: list[tuple[dict[str, int], int, int]] = []
+class LaneBench:
+    """A lane and its simulator, which is made once and reset before each run: to make it takes longer than a run."""
 
-    async def bench(ctx) -> None:
+    def __init__(self, lane: Elaboratable) -> None:
+        self.lane, self.parameters = lane, lane.parameters
+        self._stimulus: tuple[dict[str, int], int, list[tuple[int, int, int, int]]] = {}, 0, []
+        self._found: list[tuple[int, int, int]] = []
+        self._has_run = False
+        self._simulator = Simulator(lane)
+        self._simulator.add_clock(1e-6)
+        self._simulator.add_testbench(self._bench)
+
+    async def _bench(self, ctx) -> None:
+        lane, latency = self.lane, LaneTiming.of(self.parameters).latency
+        rule, fresh, cycles = self._stimulus
         ctx.set(lane.rule, rule)
-        ctx.set(lane.fresh, int(fresh))
-        for cycle in range(p.size + timing.latency):
-            n = cycle if cycle < p.size else 0
-            ctx.set(lane.state, {name: int(getattr(state, name)[0, n]) for name in state_names})
-            ctx.set(lane.neuron, {name: int(values[name][n]) for name in own})
-            late = cycle - timing.current
-            if 0 <= late < p.size:
-                ctx.set(lane.current, int(current[0, late]))
-                ctx.set(lane.current_valid, int(valid[0, late]))
-            if cycle >= timing.latency:
-                new = {name: ctx.get(getattr(lane.new_state, name)) for name in state_names}
-                found.append((new, ctx.get(lane.emit), ctx.get(lane.sent)))
+        ctx.set(lane.fresh, fresh)
+        inputs = [Value.cast(port) for port in (lane.state, lane.neuron, lane.current, lane.current_valid)]
+        outputs = [Value.cast(port) for port in (lane.new_state, lane.emit, lane.sent)]
+        for cycle, levels in enumerate(cycles):
+            assign(ctx, zip(inputs, levels, strict=True))
+            if cycle >= latency:
+                self._found.append(tuple(ctx.get(port) for port in outputs))
             await ctx.tick()
 
-    simulator = Simulator(lane)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    def run(
+        self, p: NeuronParameters, state: NeuronState, current: np.ndarray, valid: np.ndarray, *, fresh: bool
+    ) -> LaneRun:
+        """Stream neurons ``(1, n)`` with the accumulators ``current`` through; those not ``valid`` count as 0."""
+        core, timing = self.parameters, LaneTiming.of(self.parameters)
+        values = {name: np.broadcast_to(value, p.size) for name, value in parameter_values(core, p).items()}
+        shared = {name: array[0] for name, array in values.items()} | rule_values(core, p, readout=not p.spiking)
+        rule = {f.name: int(shared[f.name]) for f in core.population_layout.fields if f.name in shared and f.width}
+        states = _packed(core.state_layout, {f.name: getattr(state, f.name)[0] for f in fields(NeuronState)}, p.size)
+        neurons = _packed(core.neuron_layout, values, p.size)
+        cycles = []
+        for cycle in range(p.size + timing.latency):
+            n = cycle if cycle < p.size else 0
+            late = min(max(cycle - timing.current, 0), p.size - 1)
+            cycles.append((states[n], neurons[n], int(current[0, late]), int(valid[0, late])))
+        self._stimulus, self._found = (rule, int(fresh), cycles), []
+        if self._has_run:  # before the first run there is nothing to reset
+            self._simulator.reset()
+        self._has_run = True
+        self._simulator.run()
+        words, emit, sent = zip(*self._found, strict=True)
+        zero = np.zeros(p.size, np.int64)
+        after = _unpacked(core.state_layout, words)
+        return LaneRun(
+            state=NeuronState(**{f.name: after.get(f.name, zero)[None] for f in fields(NeuronState)}),
+            emit=np.array([emit], np.int64),
+            sent=np.array([sent], np.int64),
+        )
 
-    def array(get) -> np.ndarray:
-        return np.array([get(entry) for entry in found], np.int64)[None]
 
-    return LaneRun(
-        state=NeuronState(**{f.name: array(lambda e, name=f.name: e[0].get(name, 0)) for f in fields(NeuronState)}),
-        emit=array(lambda entry: entry[1]),
-        sent=array(lambda entry: entry[2]),
-    )
+def _packed(layout: Any, values: dict[str, np.ndarray], size: int) -> list[int]:
+    """Words of ``layout``, the first field lowest, of ``size`` neurons."""
+    words, low = [0] * size, 0
+    for field in layout.fields:
+        if field.width:
+            mask = (1 << field.width) - 1
+            words = [word | (int(value) & mask) << low for word, value in zip(words, values[field.name], strict=True)]
+        low += field.width
+    return words
+
+
+def _unpacked(layout: Any, words: Sequence[int]) -> dict[str, np.ndarray]:
+    """The fields ``(n,)`` of words of ``layout``."""
+    found, low = {}, 0
+    for field in layout.fields:
+        values = [word >> low & (1 << field.width) - 1 for word in words]
+        if field.signed and field.width:
+            values = [value - (value >> (field.width - 1) << field.width) for value in values]
+        found[field.name] = np.array(values, np.int64)
+        low += field.width
+    return found
 
 
 @dataclass
@@ -175,10 +212,10 @@ def undriven(p: NeuronParameters, state: NeuronState) -> np.ndarray:
 
 
 def check_lane(
-    lane: Elaboratable, rng: np.random.Generator, *, size: int = 48, wide: bool = False, fresh: bool = False
+    bench: LaneBench, rng: np.random.Generator, *, size: int = 48, wide: bool = False, fresh: bool = False
 ) -> LaneCheck:
-    """Compare ``lane`` with the recurrence, for neurons with a random rule and arbitrary states."""
-    core = lane.parameters
+    """Compare the lane of ``bench`` with the recurrence, for neurons with a random rule and arbitrary states."""
+    core = bench.parameters
     p = random_rule(rng, core, size, wide=wide)
     state = random_states(rng, core, p)
     low, high = signed_range(core.accumulator_width)
@@ -192,7 +229,7 @@ def check_lane(
         current = np.where(rng.random(size) < 0.3, aimed, current)
     current = np.clip(current, low, high)[None]
     expected, spikes, values = step(start, current * valid, p)
-    run = run_lane(lane, p, state, current, valid, fresh=fresh)
+    run = bench.run(p, state, current, valid, fresh=fresh)
     for field in fields(NeuronState):
         assert np.array_equal(getattr(run.state, field.name), getattr(expected, field.name)), field.name
     assert np.array_equal(run.emit, spikes if p.spiking else np.ones_like(spikes))

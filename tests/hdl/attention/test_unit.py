@@ -30,8 +30,8 @@ SHAPES = [
     (32, 8, 1, 32, True),
     (8, 32, 4, 4, True),
     (32, 32, 1, 8, False),
-    (64, 16, 2, 64, False),
-    (64, 64, 1, 8, True),
+    pytest.param(64, 16, 2, 64, False, marks=pytest.mark.slow),
+    pytest.param(64, 64, 1, 8, True, marks=pytest.mark.slow),
 ]
 
 

@@ -46,8 +46,13 @@ def is_interesting(reference):
     return sum(0 < mean < 1 for mean in fired.values()) >= 2
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("lanes", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("lanes", "sparse"),
+    [
+        *((1, False), (1, True), (2, False), (4, True)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, True), (4, False), (8, False), (8, True))),
+    ],
+)
 def test_random_networks(request, lanes, sparse):
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, lanes=lanes, sparse=sparse)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
+from harness.lane import EVERYTHING, LEAKS, PLAIN, LaneBench, check_lane
 from harness.mutations import mutated
 from harness.networks import rng_of
 
@@ -123,14 +123,16 @@ def test_a_planted_bug_is_found(mutation):
     rng = rng_of(mutation)
     copy = mutated(lane, old, new)
     core = dataclasses.replace(FULL, **(LEAKS[leak[0]] if leak else {}))
-    for case in range(150):
+    for case in range(30):
         own = frozenset(name for name in PER_NEURON if rng.random() < 0.5)
         # Neurons that count have neither noise nor adaptation nor a second threshold.
         counts = core.count_width if "counts" in mutation else 0
         lines = case % 2 == 0 or "line" in mutation
         case_core = dataclasses.replace(core, per_neuron=own, delay_line=lines, count_width=counts)
+        bench = LaneBench(copy.NeuronLane(case_core))
         try:
-            check_lane(copy.NeuronLane(case_core), rng, size=24, wide=case % 3 == 0, fresh="start" in mutation)
+            for rule in range(5):
+                check_lane(bench, rng, size=24, wide=rule % 3 == 0, fresh="start" in mutation)
         except AssertionError:
             return
     pytest.fail(f"the planted bug in {mutation!r} must be found")
@@ -139,6 +141,8 @@ def test_a_planted_bug_is_found(mutation):
 @pytest.mark.parametrize("leak", ["product", "shifts"])
 def test_without_a_planted_bug_the_same_neurons_agree(leak):
     rng = rng_of(leak)
-    for case in range(30):
-        core = dataclasses.replace(FULL, **LEAKS[leak], delay_line=case % 2 == 0)
-        check_lane(lane.NeuronLane(core), rng, size=24, wide=case % 3 == 0, fresh=case % 4 == 0)
+    for lines in (True, False):
+        core = dataclasses.replace(FULL, **LEAKS[leak], delay_line=lines)
+        bench = LaneBench(lane.NeuronLane(core))
+        for case in range(15):
+            check_lane(bench, rng, size=24, wide=case % 3 == 0, fresh=case % 4 == 0)

@@ -9,6 +9,7 @@ from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from harness.assign import assign
 from harness.dp16kd import simulated_block_ram
 from harness.networks import rng_of
 from harness.sb_ram40_4k import simulated_ice40_block_ram
@@ -47,23 +48,38 @@ class Inferred(wiring.Component):
         return m
 
 
-def initial_values(folder, design):
-    """The parameters for the initial contents of the only block RAM of a synthesised design."""
-    (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=ECP5_85F, emit_src=False))
-    run_tool(
-        ECP5_85F.flow, "yosys", ["-q", "-p", "read_rtlil top.il; synth_ecp5 -top top; write_json top.json"], folder
-    )
-    cells = json.loads((folder / "top.json").read_text())["modules"]["top"]["cells"].values()
-    (block,) = (cell["parameters"] for cell in cells if cell["type"] == "DP16KD")
-    return [int(block.get(f"INITVAL_{row:02X}", "0"), 2) for row in range(64)]
+SHAPES_OF_ONE = [(36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14)]
+"""Width, and bits of the address, of each shape in which a block RAM of an ECP5 holds words."""
 
 
-@pytest.mark.parametrize(("width", "address_bits"), [(36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14)])
-def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(request, tmp_path, width, address_bits):
-    rng = rng_of(request.node.name)
-    words = rng.integers(0, 1 << width, 1 << address_bits).tolist()
-    ours = initial_values(tmp_path, BlockMemory(width, 1 << address_bits, words=words))
-    assert ours == initial_values(tmp_path, Inferred(width, 1 << address_bits, words))
+@pytest.fixture(scope="module")
+def initial_values(tmp_path_factory):
+    """By shape and by memory, ours or inferred, the parameters of its only block RAM that say what it holds.
+
+    All are synthesised in one process: to start Yosys takes most of the time.
+    """
+    folder, script, designs = tmp_path_factory.mktemp("initial"), [], []
+    for width, address_bits in SHAPES_OF_ONE:
+        words = rng_of(f"{width} {address_bits}").integers(0, 1 << width, 1 << address_bits).tolist()
+        for memory in (BlockMemory(width, 1 << address_bits, words=words), Inferred(width, 1 << address_bits, words)):
+            name = f"design{len(designs)}"
+            designs.append((width, address_bits, type(memory), name))
+            text = rtlil.convert(memory, name="top", platform=ECP5_85F, emit_src=False)
+            (folder / f"{name}.il").write_text(text)
+            script.append(f"read_rtlil {name}.il; synth_ecp5 -top top; write_json {name}.json; design -reset")
+    run_tool(ECP5_85F.flow, "yosys", ["-q", "-p", "; ".join(script)], folder)
+    found = {}
+    for *key, name in designs:
+        cells = json.loads((folder / f"{name}.json").read_text())["modules"]["top"]["cells"].values()
+        (block,) = (cell["parameters"] for cell in cells if cell["type"] == "DP16KD")
+        found[tuple(key)] = [int(block.get(f"INITVAL_{row:02X}", "0"), 2) for row in range(64)]
+    return found
+
+
+@pytest.mark.parametrize(("width", "address_bits"), SHAPES_OF_ONE)
+def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(initial_values, width, address_bits):
+    ours = initial_values[width, address_bits, BlockMemory]
+    assert ours == initial_values[width, address_bits, Inferred]
     assert len(set(ours)) > 50
 
 
@@ -128,15 +144,17 @@ def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth,
             enables = int(rng.integers(1 << len(dut.write_enable))) if rng.random() < 0.5 else 0
             enable = dut.latency == 3 or rng.random() < 0.7
             output_enable = enable and (dut.latency == 3 or rng.random() < 0.7)
-            for name, value in (
-                ("address", address),
-                ("write_address", written),
-                ("write_data", data),
-                ("write_enable", enables),
-                ("enable", enable),
-                ("output_enable", output_enable),
-            ):
-                ctx.set(getattr(dut, name), value)
+            assign(
+                ctx,
+                [
+                    (dut.address, address),
+                    (dut.write_address, written),
+                    (dut.write_data, data),
+                    (dut.write_enable, enables),
+                    (dut.enable, enable),
+                    (dut.output_enable, output_enable),
+                ],
+            )
             stages[2:] = stages[1:2] if dut.latency == 3 else []
             if output_enable:
                 stages[1] = stages[0]

@@ -1,7 +1,7 @@
 """The top with a USB device: a host at its pins opens a session."""
 
 from amaranth.sim import Simulator
-from harness.cores import TINY_PAIR
+from harness.cores import LEAN
 from harness.usb_host import USB_HZ, Pid, UsbPinHost
 
 from spikeloom.hdl.top.usb_top import UsbTop
@@ -10,7 +10,7 @@ from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.link import Deframer, Frame, Kind
 from spikeloom.sim.host.usb import DATA_ENDPOINT, UsbParameters
 
-FABRIC = FabricConfig(core=TINY_PAIR)
+FABRIC = FabricConfig(core=LEAN)
 BUILD = bytes(range(50, 66))
 CLOCK_HZ = 31_000_000
 
