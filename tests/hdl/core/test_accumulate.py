@@ -141,3 +141,8 @@ def test_a_planted_bug_is_found(mutation):
     core = DISTRIBUTED if "LUT RAM" in mutation else SMALL
     with pytest.raises(AssertionError):
         check(Bench(rng_of(mutation), core, mutated(accumulate, *MUTATIONS[mutation])))
+
+
+@pytest.mark.parametrize("core", [SMALL, DISTRIBUTED], ids=["block", "distributed"])
+def test_without_a_planted_bug_the_same_sums_agree(request, core):
+    check(Bench(rng_of(request.node.name), core))

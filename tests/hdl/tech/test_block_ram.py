@@ -56,7 +56,7 @@ SHAPES_OF_ONE = [(36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14)]
 def initial_values(tmp_path_factory):
     """By shape and by memory, ours or inferred, the parameters of its only block RAM that say what it holds.
 
-    All are synthesised in one process: to start Yosys takes most of the time.
+    All are synthesised in one process, up to the step that makes block RAMs.
     """
     folder, script, designs = tmp_path_factory.mktemp("initial"), [], []
     for width, address_bits in SHAPES_OF_ONE:
@@ -66,7 +66,8 @@ def initial_values(tmp_path_factory):
             designs.append((width, address_bits, type(memory), name))
             text = rtlil.convert(memory, name="top", platform=ECP5_85F, emit_src=False)
             (folder / f"{name}.il").write_text(text)
-            script.append(f"read_rtlil {name}.il; synth_ecp5 -top top; write_json {name}.json; design -reset")
+            script += [f"read_rtlil {name}.il", "synth_ecp5 -top top -run begin:map_ffram"]
+            script += ["select top", f"write_json -selected {name}.json", "design -reset"]
     run_tool(ECP5_85F.flow, "yosys", ["-q", "-p", "; ".join(script)], folder)
     found = {}
     for *key, name in designs:
