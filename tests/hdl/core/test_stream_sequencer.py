@@ -43,11 +43,11 @@ def network_and_spikes(rng, core, steps=4, *, more_delays=False):
     return network, program, spikes, reference
 
 
-def check(rng, core, network: QuantisedNetwork, program, spikes, reference, **memory):
+def check(rng, core, network: QuantisedNetwork, program, spikes, reference, *, timeout=6000, **memory):
     """Run with a `RandomMemory` and compare; return the memory and the run."""
     engine = LifEngine(core, streamed=True)
     words = RandomMemory(engine, program, rng, **memory)
-    run = run_engine(engine, program, spikes, rng, idle=0.1, stall=0.1, timeout=6000, background=[words.process])
+    run = run_engine(engine, program, spikes, rng, idle=0.1, stall=0.1, timeout=timeout, background=[words.process])
     assert_equal_to_reference(run, network, program, spikes, reference)
     return words, run
 
@@ -85,6 +85,8 @@ def test_weights_in_sdram(request):
     assert design.device.counts[SdramCommand.REFRESH] > 8 + 3
 
 
+BUG_TIMEOUT = 2000
+"""Cycles after which a design with a bug hangs; without one the run ends in fewer."""
 MUTATIONS = {
     "rows on their way": ("rows.eq(rows + begins - (ends & (current.parity == number)))", "rows.eq(begins)"),
     "target of a word": ("current.target.eq(current.target + 1), ", ""),
@@ -100,7 +102,14 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
     everything = network_and_spikes(rng, CORE, more_delays=True)
     plant(monkeypatch, "spikeloom.hdl.core", module, *MUTATIONS[mutation])
     with pytest.raises((AssertionError, IndexError)):
-        check(rng, CORE, *everything, stall=0.3)
+        check(rng, CORE, *everything, stall=0.3, timeout=BUG_TIMEOUT)
+
+
+def test_without_a_planted_bug_the_same_network_agrees():
+    rng = rng_of("a planted bug")
+    everything = network_and_spikes(rng, CORE, more_delays=True)
+    _, run = check(rng, CORE, *everything, stall=0.3, timeout=BUG_TIMEOUT)
+    assert run.cycles < BUG_TIMEOUT / 1.5
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
