@@ -95,11 +95,14 @@ def serving(folder, *options):
         given = " ".join([*(shlex.quote(option) for option in options), "--port", found[1]])
         assert process.stdout.readline() == f"spikeloom run --board icebreaker {given}\n"
         yield process, found[1]
-    finally:
-        if process.poll() is None:
-            end(process, signal.SIGINT)
-        else:
-            process.communicate()
+    except BaseException:  # what is wrong already is what is reported
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        raise
+    if process.poll() is None:
+        end(process, signal.SIGINT)
+    else:
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
