@@ -22,7 +22,7 @@ def test_the_tables_are_those_of_the_code():
 
 
 def width(expression, parameters):
-    """The width that the page says, with what follows ``if`` as its condition."""
+    """The width given on the page, with the text after ``if`` as its condition."""
     names = {name: getattr(parameters, name) for name in dir(parameters) if not name.startswith("_")}
     expression += "" if " else " in expression or " if " not in expression else " else 0"
     return int(eval(expression, {"bits": bits_for, **names}))

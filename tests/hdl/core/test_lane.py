@@ -28,7 +28,7 @@ def test_models(request, feature, leak, own):
 
 
 def cores(rng):
-    """Random cores, with any of the features, at widths from the narrowest to the widest."""
+    """Random cores with any of the features, at widths from the narrowest to the widest."""
     while True:
         # Few neurons of a core reset to a value, so that most cores can do it.
         chance = dict.fromkeys(EVERYTHING, 0.5) | {"reset_value": 0.8}
@@ -75,7 +75,7 @@ def test_random_cores_and_extreme_values(request, part):
         if p.max_spikes > 1:
             seen["count of the most"] += (check.values == p.max_spikes).sum()
             seen["count below the most"] += ((check.values > 1) & (check.values < p.max_spikes)).sum()
-            # An even count below the most, after which the threshold itself is not reached.
+            # An even count below the maximum, after which the comparison with the threshold itself fails.
             seen["rest not reached"] += ((check.values % 2 == 0) & (check.values > 0)).sum()
         if p.lower_bound is not None:
             at_bound = check.after.v == p.lower_bound
@@ -100,8 +100,8 @@ def test_every_leak_is_reached():
 
 
 def test_latency():
-    """A plain neuron takes four cycles, five with a multiplier; a term with an addition of its own takes one more, and
-    each multiple of the threshold takes two."""
+    """A plain neuron takes four cycles, five with a multiplier; a term with its own addition takes one more, and each
+    multiple of the threshold takes two."""
     latency = {
         name: LaneTiming.of(dataclasses.replace(PLAIN, **{name: value}, **NEEDED.get(name, {}))).latency
         for name, value in EVERYTHING.items()
@@ -121,7 +121,7 @@ def test_latency():
 
 
 def test_intermediate_values_reach_their_widths():
-    """The widths are as narrow as they can be: the extremes of what is stored need all the bits of the sums."""
+    """The widths are minimal: the extremes of the stored values need all bits of the sums."""
     core = dataclasses.replace(PLAIN, **EVERYTHING)
     low, high = signed_range(core.v_width)
     least, most = signed_range(core.accumulator_width)

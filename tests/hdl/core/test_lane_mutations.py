@@ -125,7 +125,7 @@ def test_a_planted_bug_is_found(mutation):
     core = dataclasses.replace(FULL, **(LEAKS[leak[0]] if leak else {}))
     for case in range(30):
         own = frozenset(name for name in PER_NEURON if rng.random() < 0.5)
-        # Neurons that count have neither noise nor adaptation nor a second threshold.
+        # Neurons with spike counts have no noise, no adaptation and no second threshold.
         counts = core.count_width if "counts" in mutation else 0
         lines = case % 2 == 0 or "line" in mutation
         case_core = dataclasses.replace(core, per_neuron=own, delay_line=lines, count_width=counts)
