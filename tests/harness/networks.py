@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
+from typing import TypeVar
 
 import numpy as np
-from hypothesis import strategies as st
 
 from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
@@ -17,6 +17,8 @@ from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
+
+T = TypeVar("T")
 
 
 def rng_of(name: str) -> np.random.Generator:
@@ -331,21 +333,29 @@ def random_spatial_network(
     )
 
 
-@st.composite
-def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
-    """Cores with any widths, models and memories, mostly with a number of words that is not a power of two.
+def any_of(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """One of ``choices``, with its own type."""
+    return choices[int(rng.integers(len(choices)))]
 
-    With ``maps`` they have coordinates, and room for a `random_spatial_network`.
+
+def random_core(rng: np.random.Generator, *, maps: bool = False) -> CoreParameters:
+    """A core with any widths, models and memories, mostly with a number of words that is not a power of two.
+
+    With ``maps`` it has coordinates, and room for a `random_spatial_network`.
     """
-    lanes = draw(st.sampled_from([1, 2, 4, 8, 16]))
-    words = draw(st.integers(300, 500) if maps else st.integers(18, 40))
-    v_width = draw(st.integers(8, 24))
-    weight_width = draw(st.integers(1, 16))
-    value_width = draw(st.sampled_from([0, 0, *range(2, 9)]))
-    noise_bits = draw(st.sampled_from([0, 1, 7, 16]))
-    multiplier = draw(st.booleans())
-    shifts = () if multiplier else tuple(draw(st.lists(st.integers(0, 7), unique=True, max_size=4)))
-    memory = st.sampled_from(["block", "distributed"])
+
+    def integer(low: int, high: int) -> int:
+        return int(rng.integers(low, high + 1))
+
+    def is_set() -> bool:
+        return integer(0, 1) == 1
+
+    lanes = any_of(rng, [1, 2, 4, 8, 16])
+    words = integer(300, 500) if maps else integer(18, 40)
+    weight_width = integer(1, 16)
+    value_width = any_of(rng, [0, 0, *range(2, 9)])
+    multiplier = is_set()
+    shifts = () if multiplier else tuple(map(int, rng.permutation(8)[: integer(0, 4)]))
     flags = ("reset_delay", "bias", "adaptation", "second_threshold", "lower_bound")
     # What only few of the networks of such a core show.
     often = ("delay_line", "reset_value", "readout", "synaptic_current")
@@ -353,28 +363,28 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
         lanes=lanes,
         lane_banks=2 if lanes == 16 else 1,
         neurons=lanes * words,
-        axons=draw(st.integers(100, 300)),
+        axons=integer(100, 300),
         weight_words=8192 if maps else 1024,
         populations=8,
         weight_width=weight_width,
-        coordinate_width=3 if maps else draw(st.sampled_from([0, 0, 1, 3])),
+        coordinate_width=3 if maps else any_of(rng, [0, 0, 1, 3]),
         geometries=32,
-        sparse=weight_width > 1 and draw(st.booleans()),
-        v_width=v_width,
+        sparse=weight_width > 1 and is_set(),
+        v_width=integer(8, 24),
         accumulator_width=min(32, weight_width + max(1, value_width) + 9),
         multiplier=multiplier,
         shifts=shifts,
-        beta_fraction=draw(st.integers(4, 20)),
-        refractory_width=draw(st.integers(0, 4)),
-        noise_bits=noise_bits,
+        beta_fraction=integer(4, 20),
+        refractory_width=integer(0, 4),
+        noise_bits=any_of(rng, [0, 1, 7, 16]),
         value_width=value_width,
         # A number of spikes is a value.
-        count_width=draw(st.sampled_from([0, *range(2, min(value_width, 5))])),
-        state_memory=draw(memory),
-        accumulator_memory=draw(memory),
-        per_neuron=frozenset(draw(st.sets(st.sampled_from(PER_NEURON)))),
-        **{name: draw(st.booleans()) for name in flags},
-        **{name: draw(st.sampled_from([False, True, True])) for name in often},
+        count_width=any_of(rng, [0, *range(2, min(value_width, 5))]),
+        state_memory=any_of(rng, ["block", "distributed"]),
+        accumulator_memory=any_of(rng, ["block", "distributed"]),
+        per_neuron=frozenset(name for name in sorted(PER_NEURON) if is_set()),
+        **{name: is_set() for name in flags},
+        **{name: any_of(rng, [False, True, True]) for name in often},
     )
 
 
