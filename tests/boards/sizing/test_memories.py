@@ -49,6 +49,7 @@ def random_core(rng):
         synaptic_current=flag(),
         adaptation=flag(),
         delay_line=flag(),
+        lower_bound=flag(),
         noise_bits=int(rng.integers(0, 9)),
         value_width=int(rng.choice([0, 0, 2, 8])),
         state_memory=("block", "distributed")[int(flag())],
