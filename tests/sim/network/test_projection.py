@@ -8,6 +8,7 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import random_convolution, rng_of
 
+from spikeloom.sim.network import projection as module
 from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.projection import Convolution, Pooling, Projection
@@ -202,6 +203,21 @@ def test_sums_at_any_activity(request, rows, shape, rate, width, graded):
         assert np.array_equal(sums, values.astype(np.int64) @ weight.T)
     assert events.any() == (rate > 0)
     assert np.abs(sums).max() < 1 << 24 or graded
+
+
+def test_a_flag_set_by_the_matrix_library_is_not_a_warning(monkeypatch):
+    """Sums of integers are never invalid; in this test suite, warnings are errors."""
+    plain = module._product
+
+    def flagged(values, factors):
+        np.subtract(np.inf, np.inf)
+        return plain(values, factors)
+
+    with pytest.raises(RuntimeWarning, match="invalid value"):
+        flagged(np.ones((1, 2)), np.ones((2, 1)))
+    monkeypatch.setattr(module, "_product", flagged)
+    projection = Projection(weight=np.array([[1, 2]]))
+    assert projection.sum(np.array([[True, True]])).tolist() == [[3]]
 
 
 def test_weights_are_converted_once():

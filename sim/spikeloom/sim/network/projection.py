@@ -296,9 +296,11 @@ class Projection:
         # No partial sum exceeds this, in whatever order the products are added.
         bound = self._reach * greatest
         kind: Any = np.float32 if bound < _EXACT_SINGLE else np.float64 if bound < _EXACT_DOUBLE else np.int64
-        if self.convolution is not None:
-            return self.convolution.sum(self._factors(kind), values)
-        return _product(values, self._factors(kind))
+        # No integer is invalid, but OpenBLAS was seen to set this flag, probably by unused numbers in its buffers.
+        with np.errstate(invalid="ignore"):
+            if self.convolution is not None:
+                return self.convolution.sum(self._factors(kind), values)
+            return _product(values, self._factors(kind))
 
     @cached_property
     def _reach(self) -> int:
