@@ -29,6 +29,13 @@ def test_table(tile):
     assert values["value"][before].tolist() == after
 
 
+def test_buffers():
+    """Two steps are queued at a time, and an input marks which of the 512 axons are in each queue."""
+    queue, marks = (9, INPUT.depth), (1, 512)
+    assert OUTPUT.buffers == (queue, queue)
+    assert sorted(INPUT.buffers) == sorted([queue, marks] * 2)
+
+
 def test_sums_of_pixels():
     assert np.count_nonzero(INPUT.table_words([1, 2], [7, 7])[:, 0] & 1) == 2
     assert np.count_nonzero(OUTPUT.table_words([7, 7], [1, 2])[:, 0] & 1) == 2
