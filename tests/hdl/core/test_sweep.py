@@ -119,6 +119,11 @@ def test_populations_in_turn(request, case, lanes, banks):
     check(rng_of(request.node.name), case, lanes, banks)
 
 
+def test_banks_behind_two_registers(request):
+    check(rng_of(request.node.name), "plain", 64, 8)
+    assert far_cycles(8) == 2
+
+
 def check(rng, case, lanes, banks, module=sweep):
     """Sweep three populations of a core, in ``module``'s sweep, and compare what is sent, and when."""
     plain, changes = CASES[case]

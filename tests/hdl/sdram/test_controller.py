@@ -56,6 +56,11 @@ def test_random_requests(request, case):
     assert run.device.counts[SdramCommand.REFRESH] > 10
     assert run.device.counts[SdramCommand.ACTIVATE] > len(requests), "some requests run over the end of a row"
     assert run.device.initialised
+    # Pin 10 selects auto precharge; address pins that the chip does not need for the column are 0.
+    columns = parameters.chip.column_bits + parameters.more_column_bits
+    assert columns <= 10
+    transfers = [pins.address for _, pins in run.commands if pins.command in (SdramCommand.READ, SdramCommand.WRITE)]
+    assert {address >> columns & ~(1 << 10 - columns) for address in transfers} == {0}
 
 
 def test_a_smaller_chip_repeats_its_contents(request):

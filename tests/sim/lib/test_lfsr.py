@@ -195,6 +195,7 @@ def test_seeds_are_different_and_scattered():
 def test_field(width):
     """Products with a nonzero element are a permutation, agree with those computed by hand, and distribute over
     sums."""
+    assert FIELDS[width].bit_length() == width + 1
     elements = np.arange(1 << width, dtype=np.uint32)
     table = field_product(elements[:, None], elements, width)
     assert np.array_equal(np.sort(table[1:], axis=1), np.tile(elements, (len(elements) - 1, 1)))
