@@ -14,6 +14,12 @@ _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (
+        "hdl/spikeloom/hdl/host/link.py",
+        "nonce = Signal(8 * NONCE_BYTES)  # nonce of this session",
+        "'8' becomes '9'",
+        0,
+    ): "the nonce of a frame has 32 bits: further bits are 0, in the comparison too, and are cut off where it is sent",
+    (
         _ATTENTION,
         "feature, group, head = Signal(range(p.features)), Signal(range(p.groups)), Signal(range(p.heads + 1))",
         "'1' becomes '2'",
