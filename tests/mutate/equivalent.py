@@ -13,6 +13,9 @@ _ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    ("hdl/spikeloom/hdl/noc/tokens.py", "completes = Signal(2)", "'2' becomes '3'", 0): (
+        "one of the first two bits is selected by the parity of a step; a third bit is never read"
+    ),
     (
         "hdl/spikeloom/hdl/host/link.py",
         "nonce = Signal(8 * NONCE_BYTES)  # nonce of this session",

@@ -345,6 +345,12 @@ def acknowledges(offset, frames):
     return frames[-1].acknowledge == offset % OFFSETS
 
 
+@pytest.mark.parametrize(("receive", "transmit", "low_bytes"), [(8192, 8192, 2), (16384, 1024, 3), (1024, 16384, 3)])
+def test_bytes_of_offsets_that_take_part_in_arithmetic(receive, transmit, low_bytes):
+    """Half of their range holds four times the larger ring, and no byte more than needed takes part."""
+    assert Link(LinkParameters(receive_buffer=receive, transmit_buffer=transmit), IDENTITY).low_bytes == low_bytes
+
+
 @pytest.mark.parametrize(("wrap", "ring"), [(1 << 32, 1024), (1 << 16, 1024), (1 << 32, 16384), (1 << 24, 16384)])
 def test_offsets_wrap(wrap, ring):
     """Offsets pass 2^32, or their low parts wrap, with stalls everywhere: nothing is lost or duplicated."""
