@@ -16,9 +16,6 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/noc/tokens.py", "self.last.eq(self._is_last.bit_select(parity, 1)),", "'1' becomes '2'", 0): (
         "`last` has one bit: the second of two selected bits is cut off"
     ),
-    (_ATTENTION, "out.kind.eq(PacketKind.SPIKE),", "'out.kind.eq(PacketKind.SPIKE)' becomes '*()'", 0): (
-        "a spike is kind 0, the value of a field that nothing else drives"
-    ),
     ("hdl/spikeloom/hdl/noc/tokens.py", "completes = Signal(2)", "'2' becomes '3'", 0): (
         "one of the first two bits is selected by the parity of a step; a third bit is never read"
     ),
