@@ -4,12 +4,13 @@ import gc
 import re
 
 import pytest
+from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl.lib import memory as memory_module
-from spikeloom.hdl.lib.memory import LoadedMemory
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, load_copies
 from spikeloom.sim.core.parameters import Memory
 from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 
@@ -154,6 +155,28 @@ def check_read_back(name, shape, module=memory_module):
 @pytest.mark.parametrize("shape", READ_BACK)
 def test_words_are_read_back(request, shape):
     check_read_back(request.node.name, shape)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_what_banks_read_back_is_combined_behind_a_register(count):
+    """A single bank needs none."""
+    m, load = Module(), LoadPort(read_back=True).create()
+    m.domains.sync = ClockDomain()  # which nothing uses if there is one bank
+    ports = load_copies(m, None, load, count)
+    assert len(ports) == count
+
+    async def bench(ctx):
+        for number, port in enumerate(ports):
+            ctx.set(port.read_data, 1 << number)
+        together = (1 << count) - 1
+        assert ctx.get(load.read_data) == (together if count == 1 else 0)
+        await ctx.tick()
+        assert ctx.get(load.read_data) == together
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 READ_BACK_BUGS = {
