@@ -202,6 +202,12 @@ def test_frames_that_come(request, idle, low_bytes):
     assert 0.3 * all_ < good < 0.9 * all_
 
 
+@pytest.mark.parametrize(("largest", "width"), [(100, 8), (255, 8), (256, 9), (1023, 10), (1400, 11)])
+def test_the_width_of_a_length(largest, width):
+    """At least the eight bits that the low byte of the length takes, and no more than the longest payload needs."""
+    assert len(FrameReceiver(largest).length) == width
+
+
 @pytest.mark.parametrize(
     ("largest", "count"),
     [(235, 30), (255, 30), (256, 30), (300, 30), (1399, 15), pytest.param(1399, 100, marks=pytest.mark.slow)],

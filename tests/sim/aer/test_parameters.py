@@ -36,6 +36,12 @@ def test_buffers():
     assert sorted(INPUT.buffers) == sorted([queue, marks] * 2)
 
 
+@pytest.mark.parametrize("tile", [INPUT, OUTPUT])
+def test_cost(tile):
+    way = f"AER {tile.direction.value}"
+    assert replace(tile, depth=64).cost == {way: 1, f"{way}, bits": 5 + 9, f"{way}, level": 6}
+
+
 def test_sums_of_pixels():
     assert np.count_nonzero(INPUT.table_words([1, 2], [7, 7])[:, 0] & 1) == 2
     assert np.count_nonzero(OUTPUT.table_words([7, 7], [1, 2])[:, 0] & 1) == 2

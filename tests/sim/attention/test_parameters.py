@@ -8,13 +8,21 @@ import pytest
 from harness.bounds import assert_bounds
 
 from spikeloom.sim.attention.attention import AttentionParameters
-from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.attention.parameters import RESULT_PASSES, AttentionTileParameters
 from spikeloom.sim.lib.contents import Contents
 from spikeloom.sim.lib.tile import Widths
 from spikeloom.sim.lib.words import unpack_lanes
 
 SHAPE = AttentionParameters(tokens=4, features=2, heads=3)
 TILE = AttentionTileParameters(attention=SHAPE, axon_width=8)
+
+
+def test_cost_and_buffers():
+    """Q, K and V of three heads for two steps, and two results per row."""
+    tile = replace(TILE, attention=replace(SHAPE, rows=2))
+    assert tile.cost == {"attention": 1, "attention, bits": 3, "attention, rows": 6}
+    queries, values, results = (2, 3 * 4), (4, 3 * 2), (2, RESULT_PASSES * 2)
+    assert sorted(tile.buffers) == sorted([queries, queries, values] * 2 + [results])
 
 
 def test_an_axon_is_a_page_and_an_index():
