@@ -13,6 +13,12 @@ _ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    (
+        "hdl/spikeloom/hdl/host/bridge.py",
+        "value_width = max(self.value_width, self.readout.width if self.readout else 0)",
+        "'0' becomes '1'",
+        0,
+    ): "without values and without a readout the only bit of a value is 0, as the bits of no value are when extended",
     ("hdl/spikeloom/hdl/noc/tokens.py", "self.last.eq(self._is_last.bit_select(parity, 1)),", "'1' becomes '2'", 0): (
         "`last` has one bit: the second of two selected bits is cut off"
     ),
