@@ -325,7 +325,8 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False, valu
             data += random_values(rng, axon_width, value_width, errors)
         for _ in range(3 if requests else 0):
             index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 40]))
-            tile = int(rng.choice([CORE_TILE, 2, 255], p=[0.8, 0.1, 0.1]))
+            # The low bits of 5 are those of the core.
+            tile = int(rng.choice([CORE_TILE, 2, 5, 255], p=[0.8, 0.06, 0.08, 0.06]))
             memory, lane, most = int(rng.integers(16)), int(rng.integers(1024)), 20
             if errors and rng.random() < 0.5:
                 index = int(rng.choice([(1 << 18) - 5, (1 << 18) - 1, 1 << 18, 1 << 25, (1 << 32) - 60]))

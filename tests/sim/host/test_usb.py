@@ -35,6 +35,10 @@ def test_a_configuration_with_two_interfaces_and_three_endpoints():
     head, *parts = parts_of(content)
     assert int.from_bytes(head[2:4], "little") == len(content)
     assert head[4] == 2
+    # Drivers find both interfaces by this association.
+    (association,) = [part for part in parts if part[1] == 11]
+    assert (association[2], association[3]) == (0, 2), "the first interface, and their number"
+    assert tuple(association[4:7]) == (0x02, 0x02, 0x00)
     interfaces = [part for part in parts if part[1] == 4]
     assert [(part[2], part[4], part[5]) for part in interfaces] == [(0, 1, 0x02), (1, 2, 0x0A)]
     endpoints = {part[2]: (part[3], int.from_bytes(part[4:6], "little")) for part in parts if part[1] == 5}

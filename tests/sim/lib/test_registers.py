@@ -26,6 +26,27 @@ def test_look_up():
         BRIDGE.memory("row")
 
 
+def test_section_of_the_page():
+    memories = (MemoryRegion(name="rows", number=2, description="rows of weights"),)
+    late, early = register(offset=9, name="late", description="second"), register(description="first", reset=5)
+    section = RegisterMap(name="core", where="tile 1", registers=(late, early), memories=memories).to_markdown()
+    assert (
+        section
+        == """\
+## tile 1: core
+
+| register | offset | bits | access | reset | meaning |
+|---|---|---|---|---|---|
+| `a` | 0 | 8 | read-write | 5 | first |
+| `late` | 9 | 8 | read-write | 0 | second |
+
+| memory | number | meaning |
+|---|---|---|
+| `rows` | 2 | rows of weights |
+"""
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
