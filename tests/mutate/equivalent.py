@@ -13,6 +13,12 @@ _ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    ("hdl/spikeloom/hdl/host/usb.py", "utmi.vbus_valid.eq(1),", "'1' becomes '2'", 0): (
+        "the device of LUNA does not use this signal; the line is for one that would"
+    ),
+    ("hdl/spikeloom/hdl/host/frames.py", "length = Signal(range(self.largest + 1))", "'1' becomes '2'", 0): (
+        "the range of a length that never occurs; a bit that it may take more is always 0"
+    ),
     (
         "hdl/spikeloom/hdl/host/bridge.py",
         "value_width = max(self.value_width, self.readout.width if self.readout else 0)",
