@@ -74,7 +74,7 @@ async def read(ctx, bus, address, rng, *, pauses=0.0):
     return answer
 
 
-def check_configuration(slave, rng, *, accesses=120):
+def check_configuration(slave, rng, *, accesses=320):
     """Random accesses to registers and memories, compared with a map of bytes behind the configuration port."""
     registers, stored = bytearray(64), []
     port, bus = slave.configuration, master(slave)
@@ -91,7 +91,7 @@ def check_configuration(slave, rng, *, accesses=120):
     async def bench(ctx):
         model, place_, expected = bytearray(64), {MEMORY: 0, PLANE: 0, INDEX: 0}, []
         widths = {MEMORY: 4, PLANE: 10, INDEX: 18}
-        unknown = reads = told = 0
+        unknown = reads = told = kept_bits = 0
         for _ in range(accesses):
             chance = rng.random()
             if chance < 0.3:
@@ -110,7 +110,7 @@ def check_configuration(slave, rng, *, accesses=120):
                     assert value == place_[address]
             else:
                 value = int(rng.integers(1 << 32)) if address != MEMORY else int(rng.integers(1, 9))
-                strobe = 15 if rng.random() < 0.6 else int(rng.integers(16))
+                strobe = 15 if rng.random() < 0.6 else 1 if address in (PLANE, INDEX) else int(rng.integers(16))
                 response = await write(ctx, bus, address, value, rng, strobe=strobe, pauses=0.3)
                 kept = [n for n in range(4) if strobe >> n & 1]
                 octets = value.to_bytes(4, "little")
@@ -119,6 +119,7 @@ def check_configuration(slave, rng, *, accesses=120):
                         model[address + n] = octets[n]
                 elif address in place_:
                     before = bytearray(place_[address].to_bytes(4, "little"))
+                    kept_bits += 0 in kept and 1 not in kept and before[1] & 1
                     for n in kept:
                         before[n] = octets[n]
                     place_[address] = int.from_bytes(before, "little") & (1 << widths[address]) - 1
@@ -135,6 +136,7 @@ def check_configuration(slave, rng, *, accesses=120):
         assert unknown > 3
         assert reads > 20
         assert told > 3, "registers whose four bytes differ are read"
+        assert kept_bits > 1, "the first byte is written, and the bit behind it is 1"
         assert len(expected) > 10
         assert any(model)
 
