@@ -29,6 +29,12 @@ def test_capacities():
     }
 
 
+def test_refresh_intervals():
+    """64 or 32 ms for all rows, in picoseconds; one data sheet gives a rounded interval."""
+    intervals = {chip.refresh_interval for chip in CHIPS.values()}
+    assert intervals == {64 * 10**9 // 8192, 32 * 10**9 // 2048, 15_600_000}
+
+
 def test_cycles_are_rounded_to_the_safe_side():
     """At 120 MHz a period is 8.33 ns: 21 ns are three cycles, 63 ns eight, and 7.8125 us 937, rounded down."""
     timing = CHIP.timing(120_000_000)
