@@ -13,6 +13,12 @@ _ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    (
+        "hdl/spikeloom/hdl/host/encoder.py",
+        "pixel, step = Signal(address_bits), Signal(16)",
+        "'16' becomes '17'",
+        0,
+    ): "`step` goes from 0 to `steps`, which has 16 bits, and then starts again",
     ("hdl/spikeloom/hdl/host/usb.py", "utmi.vbus_valid.eq(1),", "'1' becomes '2'", 0): (
         "the device of LUNA does not use this signal; the line is for one that would"
     ),

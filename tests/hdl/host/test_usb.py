@@ -27,7 +27,7 @@ from harness.usb_host import (
 
 from spikeloom.compiler.place import place
 from spikeloom.hdl.host import usb
-from spikeloom.hdl.host.usb import UsbDevice, UsbLine, cross
+from spikeloom.hdl.host.usb import USB_PINS, UsbDevice, UsbLine, cross
 from spikeloom.hdl.top.top import add_fabric
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
@@ -313,6 +313,11 @@ def test_suspend_and_resume():
     bench.advance(15_000)
     assert bytes(bench.host.incoming) == frame_of(20)
     assert bench.received == b"after"
+
+
+def test_each_pin_is_one_bit():
+    line = UsbLine(UsbParameters())
+    assert {name: len(getattr(line, name)) for name in USB_PINS} == dict.fromkeys(USB_PINS, 1)
 
 
 def test_the_pins():
