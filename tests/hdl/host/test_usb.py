@@ -5,7 +5,7 @@ import dataclasses
 import re
 
 import pytest
-from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -317,6 +317,7 @@ def test_suspend_and_resume():
 
 def test_each_pin_is_one_bit():
     line = UsbLine(UsbParameters())
+    Fragment.get(line, None)
     assert {name: len(getattr(line, name)) for name in USB_PINS} == dict.fromkeys(USB_PINS, 1)
 
 
