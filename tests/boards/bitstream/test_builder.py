@@ -113,6 +113,7 @@ def build_quietly(tmp_path):
 def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     result = build_quietly(ICEBREAKER, directory="one")
     again = build_quietly(ICEBREAKER, directory="deeper/than/one")
+    other = build_quietly(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=256), directory="two")
     folder = result.bitstream.parent
     assert folder == tmp_path / "one"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -124,8 +125,8 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     ]
     for name in ("icebreaker.bin", "identity", "report.json"):
         assert (folder / name).read_bytes() == (again.bitstream.parent / name).read_bytes()
-    other = board_identity(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=256))
-    assert result.report.identity != other.hex()
+    assert result.bitstream.read_bytes() != other.bitstream.read_bytes()
+    assert result.report.identity != other.report.identity
 
     content = json.loads((folder / "report.json").read_text())
     assert Report.from_json((folder / "report.json").read_text()) == result.report
