@@ -34,6 +34,7 @@ def program_of(rng, *, membranes=False, words=(9, 3)):
         output_axons=rng.permutation(64)[:OUTPUTS],
         membranes=membranes,
         graded=(),
+        counted=(),
     )
 
 

@@ -147,11 +147,6 @@ def run(
     if verify and (backend is not Backend.BOARD or source is not None):
         raise InputError("verify must be left out with live input and with backends other than board")
     loaded = loading.load(network)
-    if answer is Answer.COUNT and loaded.population(loaded.output).max_spikes > 1:
-        raise InputError(
-            f"answer must not be count, because the readout on the board counts several spikes of {loaded.output} in a "
-            "step as one; use --decision most-spikes, which the host finds"
-        )
     held = _hardware(backend, hardware, loading, loaded, identity)
     if backend is Backend.BOARD:
         check_port(port)  # before anything slow

@@ -377,6 +377,7 @@ class Board:
             self._fabric.readout,
             program.output_axons[:size],
             membranes=program.membranes,
+            counted=program.observed[0][0] in program.counted,
             vector=scores,
         )
         self._check_unit(1, "a readout")

@@ -23,6 +23,7 @@ __all__ = [
     "AnswerCollector",
     "Answers",
     "UnitError",
+    "check_score",
     "encoder_settings",
     "hold_settings",
     "readout_registers",
@@ -127,13 +128,28 @@ def hold_settings(
     return EncoderSettings(mode=EncoderMode.HOLD, pixels=pixels, steps=steps)
 
 
+def check_score(mode: ReadoutMode, *, membranes: bool) -> None:
+    """Raise `UnitError` if an output population that sends spikes or, with ``membranes``, membranes has no score of
+    ``mode``."""
+    if membranes != (mode >= ReadoutMode.LAST):
+        has, wants = ("membranes", "spikes") if membranes else ("spikes", "membranes")
+        raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, but this one sends {has}")
+
+
 def readout_registers(
-    mode: ReadoutMode, parameters: ReadoutParameters | None, output_axons: ArrayLike, *, membranes: bool, vector: bool
+    mode: ReadoutMode,
+    parameters: ReadoutParameters | None,
+    output_axons: ArrayLike,
+    *,
+    membranes: bool,
+    counted: bool,
+    vector: bool,
 ) -> dict[str, int]:
     """Return the values of the bridge registers for a readout by ``mode``; raise `UnitError` if it is impossible.
 
     ``output_axons`` ``(n,)`` are the axons of the output population; ``membranes`` tells whether it sends membranes,
-    and ``vector`` whether the scores of all outputs are sent as well.
+    ``counted`` whether its events have numbers of spikes as values, and ``vector`` whether the scores of all outputs
+    are sent as well.
     """
     if parameters is None:
         raise UnitError("the fabric must have a readout to answer on the board")
@@ -142,11 +158,9 @@ def readout_registers(
         raise UnitError("the outputs must have consecutive axons to be read out on the board")
     if len(axons) > parameters.outputs:
         raise UnitError(f"the readout of the fabric must hold {len(axons):,} outputs, not {parameters.outputs:,}")
-    if membranes != (mode >= ReadoutMode.LAST):
-        has, wants = ("membranes", "spikes") if membranes else ("spikes", "membranes")
-        raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, but this one sends {has}")
+    check_score(mode, membranes=membranes)
     return {
-        "readout_mode": mode,
+        "readout_mode": mode.of_unit(counted=counted),
         "readout_vector": int(vector),
         "readout_outputs": len(axons) - 1,
         "readout_first": int(axons[0]),

@@ -23,6 +23,7 @@ from spikeloom.compiler.program import Program
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.peripherals import check_score
 from spikeloom.host.results import BoardResult
 from spikeloom.host.transport import FaultyTransport, Transport
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -122,15 +123,6 @@ class Runner(abc.ABC):
         """
 
 
-def _check_mode(mode: ReadoutMode, network: QuantisedNetwork) -> None:
-    """Raise ``ValueError`` for answers that the readout on the board cannot find, because it counts events."""
-    if mode is ReadoutMode.COUNT and network.population(network.output).parameters.max_spikes > 1:
-        raise ValueError(
-            f"mode must not be COUNT, because the readout on the board counts several spikes of {network.output} in a "
-            "step as one; classify the output on the host"
-        )
-
-
 class TaskRunner(Runner):
     """Runner that also supports tasks for the units of the host bridge."""
 
@@ -160,7 +152,8 @@ class ReferenceRunner(TaskRunner):
         )
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
-        _check_mode(task.mode, self.network)
+        if task.mode is not ReadoutMode.OFF:
+            check_score(task.mode, membranes=not self.network.population(self.network.output).parameters.spiking)
         spikes = task.encoder.encode(task.inputs) if task.encoder else task.inputs
         result = self.run(spikes, progress=progress)
         if task.mode is ReadoutMode.OFF:
@@ -200,7 +193,6 @@ class BoardRunner(TaskRunner):
         return self.do(Task(inputs=array), progress=progress)
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
-        _check_mode(task.mode, self.program.assignment.parts.original)
         start = time.monotonic()
         with Endpoint(self.transport) as endpoint:
             board = Board(endpoint, self.program.fabric)

@@ -95,6 +95,37 @@ def test_on_a_mesh(request, programs):
         assert (found.classes == answers(found.scores)).all()
 
 
+@pytest.mark.parametrize("on_mesh", [False, True])
+def test_several_spikes_per_step_are_all_counted(request, on_mesh):
+    """An output that fires up to three times in a step: the scores are numbers of spikes, not of events."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(TINY_PAIR, value_width=4, count_width=2, accumulator_width=18)
+    fabric = FabricConfig(core=core, **UNITS)
+    fabric = fabric.on_mesh(2, 1) if on_mesh else fabric
+    link = SimulatedLink(rng, fabric, stall=0.2)
+    board, differ, done = Board(link, fabric), 0, 0
+    while done < (1 if on_mesh else 2):
+        network = random_network(rng, core, inputs=8, sizes=(4, 5))
+        several = network.population(network.output).parameters.max_spikes > 1
+        program = place(network, fabric)
+        size = program.observed[0][1]
+        # The second program fires once per step, so the mode must change on the same board.
+        if several != (done == 0) or (np.diff(program.output_axons[:size]) != 1).any():
+            continue
+        done += 1
+        board.load(program)
+        spikes = random_spikes(rng, 5, 3, network.inputs)
+        fired = simulate(network, spikes).fired(network.output)
+        assert program.counted == ((network.output,) if several else ())
+        for mode in (ReadoutMode.COUNT,) if on_mesh else (ReadoutMode.COUNT, ReadoutMode.FIRST):
+            found = board.classify(spikes, mode=mode, scores=True)
+            assert (found.scores == scores(mode, fired)).all()
+            assert (found.classes == answers(found.scores)).all()
+        differ += (scores(ReadoutMode.COUNT, fired) != scores(ReadoutMode.COUNT, fired != 0)).sum()
+        board.check_errors()
+    assert differ > 2
+
+
 def test_only_registers_that_change_are_written(request):
     """A second image costs only its own messages, and a register that was changed in between is set again."""
     rng = rng_of(request.node.name)

@@ -81,7 +81,9 @@ def traffic(rng, mode, values, first, tiles):
     return merged, ahead
 
 
-def values_of(rng, mode, steps, samples, n):
+def values_of(rng, mode, steps, samples, n, counted):
+    if counted:
+        return rng.integers(1, 16, (steps, samples, n)) * (rng.random((steps, samples, n)) < rng.choice([0.3, 0.7]))
     if mode in (ReadoutMode.COUNT, ReadoutMode.FIRST):
         return (rng.random((steps, samples, n)) < rng.choice([0.05, 0.5])).astype(np.int64)
     return rng.integers(-128, 128, (steps, samples, n))
@@ -97,18 +99,24 @@ def expected(mode, values, first, vector):
     return found
 
 
-def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None, silent=0):
-    """Random values, with none in the first ``silent`` steps, through the readout and its model."""
+def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None, silent=0, counted=False, graded=False):
+    """Random values, with none in the first ``silent`` steps, through the readout and its model. With ``counted``, the
+    events have numbers of spikes as values, with ``graded`` values that the model does not see."""
     n, samples = int(rng.choice([16, rng.integers(1, 17)])), 3
     steps = steps or int(rng.integers(1, 8))
     first, vector = int(rng.integers(1, 40)), int(rng.integers(2))
-    values = values_of(rng, mode, steps, samples, n)
+    values = values_of(rng, mode, steps, samples, n, counted)
     values[:silent] = 0
     packets, ahead = traffic(rng, mode, values, first, tiles)
+    if graded:
+        for each in packets:
+            each["value"] = int(rng.integers(-128, 128))
     design = module.SpikeReadout(PARAMETERS, AXON_WIDTH, VALUE_WIDTH, 0 if tiles == 1 else tiles)
     layout = packet_layout(AXON_WIDTH, VALUE_WIDTH)
     run = run_streams(
-        Configured(design, mode=mode.value, vector=vector, outputs=n - 1, first=first, sources=tiles),
+        Configured(
+            design, mode=mode.of_unit(counted=counted).value, vector=vector, outputs=n - 1, first=first, sources=tiles
+        ),
         [design.i],
         [design.o],
         [[layout.const(each).as_bits() for each in packets]],
@@ -138,9 +146,14 @@ def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None, sil
         for each in packets
         if each["kind"] in (PacketKind.TICK, PacketKind.ACK)
     ]
-    assert found == [*expected(mode, values, first, vector), []]
+    wanted = expected(mode, values, first, vector)
+    assert found == [*wanted, []]
     if mode is ReadoutMode.COUNT:
-        assert (answers(scores(mode, values)) == classify(values)).all()
+        assert (answers(scores(mode, values)) == classify(values.astype(np.uint8))).all()
+    if counted:
+        assert values.max() > 1
+        # One event may be several spikes, so a score that counts events would be another.
+        assert expected(mode, values != 0, first, vector) != wanted
     return ahead
 
 
@@ -150,6 +163,31 @@ def test_answers(request, mode, tiles):
     rng = rng_of(request.node.name)
     ahead = sum(check(rng, mode, tiles=tiles, stall=float(rng.choice([0, 0.5]))) for _ in range(6))
     assert (ahead > 5) == (tiles > 1)
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+def test_several_spikes_per_event_are_counted(request, tiles):
+    rng = rng_of(request.node.name)
+    for _ in range(4):
+        check(rng, ReadoutMode.COUNT, tiles=tiles, stall=float(rng.choice([0, 0.5])), counted=True)
+    check(rng, ReadoutMode.COUNT, tiles=tiles, steps=60, counted=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("ReadoutMode.COUNT, Const(1", "ReadoutMode.SUM, Const(1"), ("with m.If(total > top):", "with m.If(0):")],
+)
+def test_several_spikes_that_are_not_counted_are_found(request, old, new):
+    broken = mutated(readout_module, old, new)
+    with pytest.raises(AssertionError):
+        check(rng_of(request.node.name), ReadoutMode.COUNT, tiles=1, steps=60, module=broken, counted=True)
+
+
+def test_graded_spikes_are_counted_as_events(request):
+    """In mode COUNT the values of events, of either sign, change nothing."""
+    rng = rng_of(request.node.name)
+    for tiles in (1, 3):
+        check(rng, ReadoutMode.COUNT, tiles=tiles, steps=6, graded=True)
 
 
 def test_block_ram_that_collides_changes_nothing(request, monkeypatch):

@@ -115,6 +115,17 @@ def test_a_decision_is_made_from_what_the_last_layer_gives(tmp_path, network, ca
     assert "0" in capsys.readouterr().out
 
 
+def test_several_spikes_per_step_are_counted_in_the_answer(tmp_path, network, capsys):
+    """The rule of the readout on the board counts all of them, as the host does."""
+    np.save(tmp_path / "spikes.npy", np.random.default_rng(4).random((8, 20, 64)) < 0.3)
+    options = ["run", network, "--backend", "reference", "--max-spikes", "7", "--inputs", str(tmp_path / "spikes.npy")]
+    _, counts = outputs_of(tmp_path, capsys, *options)
+    said, classes = outputs_of(tmp_path, capsys, *options, "--answer", "count")
+    assert counts.max() > 1
+    assert said["answers"] == classes.tolist() == classify(counts).tolist()
+    assert (classes != classify(counts > 0)).any(), "events would give other answers"
+
+
 def test_a_decision_that_the_output_does_not_give_is_refused(network, capsys):
     inputs = ["--inputs", "random:1"]
     said = refused(capsys, "check", network, "--decision", "largest-membrane", *inputs)

@@ -90,23 +90,33 @@ def test_the_reference_has_values_of_graded_spikes():
 
 
 def test_the_output_is_the_number_of_spikes():
-    """The readout on the board does not count them, so it is refused."""
-    firing = replace(graded("a").parameters, leak=Leak.NONE, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
+    """The answer counts all spikes: 10 in four steps win against 5 in five steps."""
+    firing = replace(graded("a", 2).parameters, leak=Leak.NONE, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
     net = network(
         [QuantisedPopulation(name="a", parameters=firing)],
-        [QuantisedConnection(source=INPUT, target="a", weight=np.array([[7]]))],
+        [QuantisedConnection(source=INPUT, target="a", weight=np.array([[0, 2], [7, 0]]))],
+        inputs=2,
     )
-    spikes = np.array([1, 0, 1, 1, 0, 0])[:, None, None]
+    spikes = np.array([[1, 1], [0, 1], [1, 1], [1, 1], [0, 1], [0, 1]])[:, None]
     result = ReferenceRunner(net).run(spikes)
     assert result.counted == ("a",)
     assert np.array_equal(result.output, simulate(net, spikes).fired("a"))
     assert result.output.dtype == np.uint8
-    # 7, 1, 8, 9, 3 and 1 before the threshold is subtracted.
-    assert result.output[:, 0, 0].tolist() == [3, 0, 3, 3, 1, 0]
-    with pytest.raises(
-        ValueError, match=r"^mode must not be COUNT, because the readout on the board counts several sp"
-    ):
-        ReferenceRunner(net).do(Task(inputs=spikes, mode=ReadoutMode.COUNT))
+    # Neuron 1 has 7, 1, 8, 9, 3 and 1 before the threshold is subtracted.
+    assert result.output[:, 0].T.tolist() == [[0, 1, 1, 1, 1, 1], [3, 0, 3, 3, 1, 0]]
+    assert ReferenceRunner(net).do(Task(inputs=spikes, mode=ReadoutMode.COUNT)).classes.tolist() == [1]
+    assert ReferenceRunner(net).do(Task(inputs=spikes, mode=ReadoutMode.FIRST)).classes.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("spiking", "mode", "sent"),
+    [(True, ReadoutMode.SUM, ("membranes", "spikes")), (False, ReadoutMode.COUNT, ("spikes", "membranes"))],
+)
+def test_the_reference_refuses_what_a_board_refuses(spiking, mode, sent):
+    wants, has = sent
+    message = f"^readout {mode.name} needs an output population that sends {wants}, but this one sends {has}$"
+    with pytest.raises(ValueError, match=message):
+        ReferenceRunner(chain(3, 4, spiking=spiking)).do(Task(inputs=np.ones((2, 1, 3)), mode=mode))
 
 
 @pytest.mark.parametrize("mode", [ReadoutMode.OFF, ReadoutMode.COUNT])

@@ -103,6 +103,8 @@ class SpikeReadout(wiring.Component):
         score, touched = Signal(signed(width)), memory.data[width]
         following_score = Signal(signed(width))
         total = Signal(signed(max(width, self.value_width) + 1))
+        # The value of an event can be of any size in mode COUNT, which counts the events of graded spikes. Events whose
+        # values are numbers of spikes are added in mode SUM.
         addend = Mux(self.mode == ReadoutMode.COUNT, Const(1, signed(2)), value)
         m.d.comb += [
             score.eq(memory.data[:width].as_signed()),

@@ -4,7 +4,7 @@ Each output has a *score*, a two's complement number of ``width`` bits that star
 ``top = 2**(width - 1) - 1``:
 
 ===========  ==========================================================================================================
-COUNT        ``score = min(score + 1, top)`` with each spike
+COUNT        ``score = min(score + n, top)`` with each event, which is ``n`` spikes
 FIRST        ``score = max(top - t, 1)`` with the first spike, in step t; later ones change nothing
 LAST         the membrane of the last step
 LARGEST      the largest membrane of all steps
@@ -13,6 +13,10 @@ SUM          the sum of the membranes, saturated to ``-top - 1`` to ``top`` at e
 
 The answer is the output with the highest score; among equal scores, the lowest number. Without spikes it is output 0,
 as in `spikeloom.datasets.readout.classify`.
+
+The unit in hardware adds 1 for each event in mode COUNT, whatever its value, and the value of each event in mode SUM.
+Neurons that fire several times per step send one event whose value is the number of spikes, so their spikes are counted
+in mode SUM (`ReadoutMode.of_unit`), and no unit needs logic for them.
 """
 
 from __future__ import annotations
@@ -36,6 +40,13 @@ class ReadoutMode(IntEnum):
     LAST = 3
     LARGEST = 4
     SUM = 5
+
+    def of_unit(self, *, counted: bool) -> ReadoutMode:
+        """Return the mode in which the unit computes this score.
+
+        ``counted`` tells whether the values of the output's events are numbers of spikes.
+        """
+        return ReadoutMode.SUM if counted and self is ReadoutMode.COUNT else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +72,20 @@ class ReadoutParameters:
 
 
 def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.int64]:
-    """The scores ``(B, n)`` of ``values`` ``(T, B, n)``: spikes or, in the last three modes, membranes.
+    """The scores ``(B, n)`` of ``values`` ``(T, B, n)``: spikes as 0 and 1 or numbers of spikes or, in the last three
+    modes, membranes.
 
-    Raises ``ValueError`` for another shape, and for `ReadoutMode.OFF`.
+    Raises ``ValueError`` for another shape, for negative numbers of spikes, and for `ReadoutMode.OFF`.
     """
     array = np.asarray(values)
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"values must have shape (T, B, n) and not be empty, not {array.shape}")
     array = array.astype(np.int64)
     top = (1 << (width - 1)) - 1
+    if mode in (ReadoutMode.COUNT, ReadoutMode.FIRST) and array.min() < 0:
+        raise ValueError(f"values must be numbers of spikes, at least 0, for mode {mode.name}, not {array.min()}")
     if mode is ReadoutMode.COUNT:
-        return np.minimum((array != 0).sum(axis=0), top)
+        return np.minimum(array.sum(axis=0), top)
     if mode is ReadoutMode.FIRST:
         fired = array != 0
         # At least 1 for a late spike, so that it still beats no spike at all.

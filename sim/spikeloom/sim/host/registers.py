@@ -111,7 +111,7 @@ BRIDGE = RegisterMap(
                     0,
                     "0: all spikes and membranes go to the host. Otherwise only the answer of each "
                     "sample, by 1 spike count, 2 first spike, 3 last membrane, 4 largest membrane, 5 sum of the "
-                    "membranes",
+                    "values, which are membranes or numbers of spikes",
                 ),
                 ("a readout", "readout_vector", 50, 1, 0, "1 sends the score of each output before the answer"),
                 ("an encoder", "encoder_seed", 52, 32, 1, "initial value of the shift register for each image, not 0"),
