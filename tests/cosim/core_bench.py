@@ -386,7 +386,7 @@ async def a_program_stays(core) -> None:
     unfinished, longest = [], 3000 if HAS_MAPS else 900
     for number in range(12 if LONG else 6):
         spikes = random_spikes(rng, 4, 2, network.inputs)
-        broken = await bench.run(program, spikes, rng, stall=0.9, stop_after=int(rng.integers(50, longest)))
+        broken = await bench.run(program, spikes, rng, idle=0.0, stall=0.9, stop_after=int(rng.integers(50, longest)))
         unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
         if number % 3 == 0:
             await bench.clear()

@@ -21,6 +21,9 @@ EVERY_MODEL = dataclasses.replace(
     delay_line=True,
     noise_bits=6,
     value_width=6,
+    second_threshold=True,
+    count_width=4,
+    lower_bound=True,
 )
 MAPS_IN_BANKS = dataclasses.replace(
     SHIFTS,

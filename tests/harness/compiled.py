@@ -50,7 +50,9 @@ CORES = {
         delay_line=True,
         noise_bits=8,
         value_width=6,
+        second_threshold=True,
         count_width=4,
+        lower_bound=True,
     ),
     "two lanes, maps and lists": dataclasses.replace(
         _ALL,

@@ -1,17 +1,19 @@
 """Resource estimates: RAM is exact, the rest is close to the measured cores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spikeloom.boards.families.device import DEVICES
-from spikeloom.boards.qor.blocks import small_mesh
+from spikeloom.boards.qor.blocks import plain_lif_core, small_mesh
 from spikeloom.boards.qor.measure import Quality
 from spikeloom.boards.qor.refit_estimate import FAMILIES
 from spikeloom.boards.sizing.estimate import estimate, estimate_fabric, estimate_tile, lut_rams, measured_cores
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.core.features import FEATURES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
@@ -42,6 +44,18 @@ def test_measured_cores_are_near_the_estimate(name):
     assert found.lut == pytest.approx(routed[measured.family], rel=TOLERANCE[measured.family])
     ff = measured.ff + (6 * cells if measured.family == "gowin" else 0)
     assert found.ff == pytest.approx(ff, rel=0.25)
+
+
+@pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature.flag], ids=lambda feature: feature.name)
+def test_every_feature_has_a_cost(feature):
+    """More lookup tables and flip-flops than without it, in every family."""
+    needs = {"value_width": 8} if feature.flag == "count_width" else {}
+    plain = replace(plain_lif_core(8), **needs)
+    core = replace(plain, **{feature.flag: feature.value(feature.most)})
+    for name in ("LFE5U-85F", "iCE40UP5K", "GW2A-18C"):
+        without, found = (estimate(each, DEVICES[name], link=None) for each in (plain, core))
+        assert found.lut > without.lut, name
+        assert found.ff > without.ff, name
 
 
 def test_the_link_is_a_constant():

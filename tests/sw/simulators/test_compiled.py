@@ -105,6 +105,24 @@ def test_several_spikes_per_step_in_every_state(request):
     assert seen["bound"] * seen["saturated"] * seen["received"], seen
 
 
+def test_lower_bounds_and_second_thresholds_in_every_state(request):
+    """Membranes at their lower bound, and membranes above the threshold after a reset."""
+    rng = rng_of(request.node.name)
+    name = "two lanes, every model"
+    seen = collections.Counter()
+    for _ in range(4):
+        network = drawn(rng, CORES[name], inputs=24, readout=False, sizes=(9, 7, 6))
+        reference = check(name, network, random_spikes(rng, 6, 2, network.inputs))
+        for population in network.populations:
+            p, v = population.parameters, reference.states[population.name].v
+            if p.lower_bound is not None:
+                held = v == p.lower_bound
+                seen.update({"held": int(held.sum()), "free": int((~held).sum())})
+            if p.second_threshold:
+                seen["raised"] += int((v[:-1] > p.threshold).sum())
+    assert min(seen["held"], seen["free"], seen["raised"]) > 10, seen
+
+
 @pytest.mark.parametrize(
     ("lanes", "lane_banks", "most_copies", "widths"),
     [
