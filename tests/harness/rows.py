@@ -11,7 +11,8 @@ _TIMEOUT = 20_000
 def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
     """Words ``(weight address, target, bank, parity)`` in the order of the RTL, and the cycles from first to last.
 
-    Asserts that the reader reports busy from each event to its last word.
+    Each event is ``(axon, parity)``, or ``(axon, parity, other, last, value)``; then the words end with the value of
+    their event. Asserts that the reader reports busy from each event to its last word.
     """
     core = reader.parameters
     words, cycles = [], []
@@ -29,10 +30,12 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
                     assign(ctx, [*place, (port.write_data, value), (port.write_enable, 1)])
                     await ctx.tick()
         ctx.set(port.write_enable, 0)
-        for axon, parity in events:
+        for axon, parity, *more in events:
             while rng.random() < idle:
                 await ctx.tick().repeat(int(rng.integers(1, 12)))
-            ctx.set(reader.events.payload, {"axon": int(axon), "parity": int(parity), "last": int(last)})
+            other, is_last, value = more or (0, last, 0)
+            payload = {"axon": int(axon), "parity": int(parity), "last": int(is_last)}
+            ctx.set(reader.events.payload, payload | {"other": int(other), "value": int(value)} if more else payload)
             ctx.set(reader.events.valid, 1)
             taken, left = 0, _TIMEOUT
             while not taken and left:
@@ -58,7 +61,8 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
             if not busy:
                 quiet.append((before, len(words)))
             if word.valid:
-                words.append((word.weight_address, word.target, word.bank, word.parity))
+                place = word.weight_address, word.target, word.bank, word.parity
+                words.append((*place, word.value) if core.value_width else place)
                 cycles.append(cycle)
             before = accepted
 
@@ -78,12 +82,14 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
 def expected_words(core, images, events, *, last=False):
     """Like `read_rows`, by the model; unordered, because words of other events may come between those of one."""
     tables = RowTables(core, images)
-    return [
-        (word.weight_address, word.target, parity ^ word.delay, parity)
-        for axon, parity in events
-        for word in tables.words(int(axon))
-        if not (last and word.delay)
-    ]
+    found = []
+    for axon, parity, *more in events:
+        other, is_last, value = more or (0, last, 0)
+        for word in tables.words(int(axon)):
+            if not (is_last and word.delay):
+                place = word.weight_address, word.target, parity ^ other ^ word.delay, parity
+                found.append((*place, value) if core.value_width else place)
+    return found
 
 
 def loaded(rows):

@@ -1,11 +1,28 @@
 """Every port of a component is documented with type and direction; sources and docstrings agree."""
 
 import ast
+import gc
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Shape
+from amaranth.lib import data, stream, wiring
+from harness.compiled import CORES
+from harness.cores import LEAN, MESHED
+
+from spikeloom.hdl.noc.mesh import mesh_packet_layout
+from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.link import LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.lfsr import Lfsr
+from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted((ROOT / "hdl").rglob("*.py")), ROOT / "sw" / "spikeloom" / "simulators" / "harness.py"]
@@ -156,3 +173,194 @@ class Wire(wiring.Component):
     constant = text.replace("Out(stream.Signature(8))", "Out(stream.Signature(4 * BYTES))")
     assert other_widths(constant, {"BYTES": 2}) == []
     assert other_widths(constant, {"BYTES": 3}) == ["Wire: o is Stream(8), declared Stream(12)"]
+
+
+ATTENTION = [
+    {"parameters": AttentionParameters(tokens=4, features=16, heads=3, rows=2)},
+    {"parameters": AttentionParameters(tokens=32, features=4, heads=1, rows=8)},
+]
+GRADED = CORES["two lanes, every model"]
+MAPS = CORES["two lanes, maps and lists"]
+CORE = [{"parameters": core} for core in (LEAN, MESHED, GRADED, MAPS)]
+MESH = [
+    {"parameters": MeshParameters(columns=columns, rows=2, payload_width=width)} for columns, width in ((2, 5), (3, 16))
+]
+PACKETS = [{"axon_width": 9, "value_width": 12}, {"axon_width": 16, "value_width": 5}]
+EXAMPLES = {
+    "AerReceiver": [{"address_width": 1}, {"address_width": 12}],
+    "AerSender": [{"address_width": 1}, {"address_width": 12}],
+    "EventQueue": [{"axon_width": 5, "depth": 8}, {"axon_width": 14, "depth": 16}],
+    "AttentionEngine": ATTENTION,
+    "PassPhase": [{**of, "length": 8, "lfsr": Lfsr(width=width)} for of in ATTENTION for width in (31, 32)],
+    "SpikeBlocks": [{"width": 5, "words": 8}, {"width": 16, "words": 2}],
+    "EventMatrix": [{"width": 5, "words": 8}, {"width": 16, "words": 2}],
+    "AndSampler": [{"bits": 1}, {"bits": 6}],
+    "SpikeScanner": [{**of, "index_bits": bits} for of in ATTENTION for bits in (4, 9)],
+    "AttentionUnit": ATTENTION,
+    "Accumulator": CORE,
+    "AdderBank": [{**of, "number": 0} for of in CORE],
+    "SpikeEmitter": CORE,
+    "LifEngine": CORE,
+    "GeometrySequencer": [{"parameters": MAPS}],
+    "NeuronLane": CORE,
+    "NeuronBank": [{**of, "number": 0} for of in CORE],
+    "RowReader": CORE,
+    "StreamSequencer": [{"parameters": core} for core in (LEAN, MESHED, GRADED)],
+    "NeuronSweep": [{**of, "read_latency": 3} for of in CORE],
+    "TargetReader": [{"parameters": MAPS}],
+    "AnswerEncoder": PACKETS,
+    "HostBridge": [{**of, "tiles": tiles} for of in PACKETS for tiles in (0, 4)],
+    "SpikeEncoder": [
+        {"parameters": EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7), **of} for of in PACKETS
+    ],
+    "FrameReceiver": [{"maximum_payload": size, "low_bytes": low} for size, low in ((64, 2), (200, 3), (255, 2))],
+    "FrameSender": [{"identity": bytes(40), "offset_width": width} for width in (9, 16)],
+    "Link": [{"parameters": LinkParameters(), "identity": bytes(40)}],
+    "SpikeReadout": [{"parameters": ReadoutParameters(outputs=16, width=8), **of} for of in PACKETS],
+    "RequestDecoder": [
+        {"axon_width": 9, "tile_width": 2, "index_width": 11, "plane_width": 4},
+        {"axon_width": 16, "value_width": 7},
+    ],
+    "RoundRobinArbiter": [{"requesters": 2}, {"requesters": 5}],
+    "ReadAhead": [{"width": 3}, {"width": 17}],
+    "BlockQueue": [{"width": 3, "depth": 16}, {"width": 17, "depth": 64}],
+    "ByteMemory": [{"depth": 9}, {"depth": 64}],
+    "Fifo": [{"shape": 3, "depth": 2}, {"shape": packet_layout(5, 4), "depth": 4}],
+    "ShiftRegister": [{"lfsr": Lfsr(width=width)} for width in (7, 16)],
+    "SharedWords": [{"width": 8, "used": 5, "count": 4, "groups": 4}, {"width": 6, "used": 6, "count": 2}],
+    "LoadedMemory": [
+        {"memory": MESHED.memories["weights"]},
+        {"memory": MESHED.memories["weights"], "parts": 2},
+        {"memory": MESHED.memories["rows"], "single_port": True},
+    ],
+    "Mesh": MESH,
+    "Router": [{**of, "tile": 3} for of in MESH],
+    "Tokens": [{"tiles": 2}, {"tiles": 7}],
+    "HostTokens": [{"tiles": 2}, {"tiles": 7}],
+    "SdramController": [{"parameters": SdramParameters(chip=BOARDS["ulx3s"], clock_hz=100_000_000)}],
+    "BlockMemory": [{"width": 21, "depth": 300, "part": 8}, {"width": 7, "depth": 40}],
+    "SinglePortMemory": [{"width": 8, "depth": 300}, {"width": 20, "depth": 20_000}],
+    "DistributedMemory": [{"width": 7, "depth": 16}, {"width": 4, "depth": 30}],
+}
+"""Arguments of the components whose members are as wide as their parameters say."""
+
+
+def names_for(component, arguments):
+    """What the docstring of ``component`` may name: its module's names, its arguments with their fields, and its own
+    attributes."""
+    names = {}
+    for value in arguments.values():
+        for name in dir(value) if hasattr(value, "__dataclass_fields__") else ():
+            if not name.startswith("_"):
+                names[name] = getattr(value, name)
+    attributes = {name: value for name, value in vars(component).items() if name not in component.signature.members}
+    given = inspect.signature(type(component)).bind(**arguments)
+    given.apply_defaults()
+    module = importlib.import_module(type(component).__module__)
+    return (
+        names
+        | vars(module)
+        | {"ArrayLayout": data.ArrayLayout, "mesh_packet_layout": mesh_packet_layout}
+        | attributes
+        | given.arguments
+    )
+
+
+def width_of(value):
+    """The width of a shape, of a function that gives the layout of ``parameters``, or of the words of a memory."""
+    return value.width if hasattr(value, "fields") else Shape.cast(value).width
+
+
+def widths_built(component):
+    """By name, the width of each signal of ``component``, or of the payload of each stream."""
+    found = {}
+    for name, member in component.signature.members.items():
+        if member.is_port:
+            found[name] = Shape.cast(member.shape).width
+        elif isinstance(member.signature, stream.Signature):
+            found[name] = Shape.cast(member.signature.members["payload"].shape).width
+    return found
+
+
+def widths_of_docstring(component, arguments):
+    """By name, the width that the docstring of ``component`` gives for each signal or stream, if it is an expression of
+    the arguments."""
+    names = names_for(component, arguments)
+    _, _, members = inspect.getdoc(type(component)).partition("Members\n-------\n")
+    found = {}
+    members = re.sub(r"\.array\(\w+\), ", ", ", members)  # the width of one element
+    grammar = r"^([\w, ]+) : ([\w.]+)(?:\((.*)\))?.*\b(?:in|out)$"
+    for listed, kind, width in re.findall(grammar, members, re.MULTILINE):
+        # A layout is named as a function of its parameters, or as an attribute.
+        text = (width or "1") if kind in ("Signal", "Stream") else f"{kind}({width})" if width else kind
+        try:
+            value = eval(text, dict(names))
+            value = value(names["parameters"]) if inspect.isfunction(value) else value
+            found.update(dict.fromkeys(listed.split(", "), width_of(value)))
+        except (NameError, TypeError):
+            continue
+    return found
+
+
+def differing_widths(component, arguments):
+    documented, built = widths_of_docstring(component, arguments), widths_built(component)
+    return [
+        f"{name}: documented {documented[name]}, built {width}"
+        for name, width in built.items()
+        if documented.get(name, width) != width
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_ports_are_as_wide_as_the_arguments_say(path):
+    """The docstrings give the widths as expressions of the arguments, and each is evaluated for several arguments."""
+    for node in components(ast.parse(path.read_text())):
+        for arguments in EXAMPLES.get(node.name, ()):
+            component = namespace_of(path)[node.name](**arguments)
+            assert differing_widths(component, arguments) == [], node.name
+    gc.collect()  # Amaranth warns when a design that was never elaborated is collected: do that here
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_most_widths_are_evaluated():
+    """All signals and streams have a width in the docstring, but for streams with several fields."""
+    checked, left = 0, set()
+    seen = set()
+    for path in FILES:
+        for node in components(ast.parse(path.read_text())):
+            for arguments in EXAMPLES.get(node.name, ())[:1]:
+                component = namespace_of(path)[node.name](**arguments)
+                evaluated = widths_of_docstring(component, arguments)
+                checked += len(evaluated)
+                left |= {f"{node.name}.{name}" for name in widths_built(component) if name not in evaluated}
+                seen.add(node.name)
+    gc.collect()
+    assert seen == set(EXAMPLES)
+    assert checked > 300
+    several_fields = {"SpikeEmitter.packets", "SpikeEmitter.local", "StreamSequencer.i"}
+    of_all_tiles = {"LifEngine.sources", "LifEngine.sinks"}
+    assert left == several_fields | of_all_tiles
+
+
+class Wide(wiring.Component):
+    """A wire.
+
+    Members
+    -------
+    i : Signal(1 << bits), in
+    o : Stream(bits + MORE), out
+    """
+
+    def __init__(self, bits, more=1):
+        super().__init__({"i": wiring.In(1 << bits), "o": wiring.Out(stream.Signature(bits + more))})
+
+
+MORE = 1
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_a_width_that_differs_is_found():
+    assert differing_widths(Wide(3), {"bits": 3}) == []
+    assert differing_widths(Wide(3, 2), {"bits": 3}) == ["o: documented 4, built 5"]
+    assert differing_widths(Wide(3), {"bits": 2}) == ["i: documented 4, built 8", "o: documented 3, built 4"]

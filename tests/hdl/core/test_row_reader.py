@@ -15,6 +15,7 @@ from spikeloom.hdl.core import row_reader
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
@@ -70,6 +71,31 @@ def test_random_networks_word_for_word(request, kind, case, idle):
     assert {bank ^ parity for _, _, bank, parity in words} == ({0} if last else {0, 1})
     if not idle and not last and not core.sparse:  # positions without taps may be visible between two short rows
         assert len(words) == cycles if kind == "plain" else len(words) >= 0.95 * cycles
+
+
+@pytest.mark.parametrize("kind", ["plain", "coordinates"])
+def test_what_comes_with_an_event_goes_to_all_its_words(request, kind):
+    """Graded events of a mesh, some of another step, some in the last step, in rows with delays and continuations."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, destinations=2, value_width=6, axons=2048, weight_words=1 << 14)
+    network = random_spatial_network(rng, core, extent=4)
+    if kind == "plain":
+        core = dataclasses.replace(core, coordinate_width=0)
+        dense = [
+            dataclasses.replace(c, weight=c.as_dense().clip(-128, 127), convolution=None, pooling=None)
+            for c in network.connections
+        ]
+        network = dataclasses.replace(network, connections=tuple(dense))
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    axons = np.concatenate([rng.permutation(axons)[:20] for axons in rows.axons.values()])
+    marks = [(*rng.integers(2, size=3).tolist(), int(rng.integers(-32, 32))) for _ in axons]
+    events = [(int(axon), *of) for axon, of in zip(axons, marks, strict=True)]
+    words, _ = read_rows(RowReader(core), loaded(rows), events, rng, idle=0.3)
+    assert sorted(words) == sorted(expected_words(core, rows.images, events))
+    assert {(bank, parity) for _, _, bank, parity, _ in words} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    layout = core.row_layout
+    assert layout.values(unpack_lanes(rows.images["rows"], 1, layout.width))["more"].any(), "some rows are continued"
+    assert len({value for *_, value in words}) > 10
 
 
 def test_rows_that_nothing_continues_keep_the_order(request):

@@ -344,6 +344,31 @@ def test_the_pins():
     assert host.stuffed_in > 0
 
 
+@pytest.mark.parametrize("mode", range(4))
+def test_the_modes_of_the_phy(mode):
+    """Normal, raw bits, without a driver, and reserved: only the first encodes, and only two of them drive."""
+    phy = usb.UsbPhy()
+    driven, taken = set(), 0
+
+    async def transmit(ctx):
+        nonlocal taken
+        ctx.set(phy.op_mode, mode)
+        ctx.set(phy.tx_data, 0b0011_0101)
+        ctx.set(phy.tx_valid, 1)
+        for _ in range(64):
+            _, _, oe, ready = await ctx.tick("usb").sample(phy.oe, phy.tx_ready)
+            driven.add(oe)
+            taken += ready
+
+    simulator = Simulator(phy)
+    simulator.add_clock(1 / USB_HZ, domain="usb")
+    simulator.add_clock(1 / (4 * USB_HZ), domain="usb_io")
+    simulator.add_testbench(transmit)
+    simulator.run()
+    assert driven == {0: {0, 1}, 1: {1}, 2: {0}, 3: {0}}[mode]
+    assert (taken > 3) == (mode == 0)
+
+
 def test_two_designs_are_the_same():
     """No name depends on an address in memory."""
     from amaranth.back import rtlil

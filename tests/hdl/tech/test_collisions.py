@@ -27,6 +27,7 @@ from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.host import link
 from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.tech.ice40_spram import SinglePortMemory
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -113,6 +114,43 @@ def test_a_core_whose_words_share_rows_is_found(request, monkeypatch, capsys, mo
     with pytest.raises(AssertionError):
         check_core(rng_of(request.node.name), CORES["one lane"])
     assert capsys.readouterr().out.count(ROW_COLLISION) > 10
+
+
+def test_a_memory_with_one_port_never_reads_while_it_writes(request, monkeypatch, capsys):
+    """Writes to the address of the read, or to another word of its row: the word before stays in the output."""
+    garbage_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    memory, words, found, expected = SinglePortMemory(16, 64), {}, [], []
+
+    async def bench(ctx):
+        before = None
+        for _ in range(300):
+            address, write = int(rng.integers(64)), bool(rng.random() < 0.6)
+            near = address ^ int(rng.integers(4))
+            value = int(rng.integers(1 << 16))
+            for port, level in (
+                (memory.address, address),
+                (memory.write_address, near),
+                (memory.write_data, value),
+                (memory.write_enable, 3 * write),
+            ):
+                ctx.set(port, level)
+            await ctx.tick()
+            if before is not None:
+                found.append(ctx.get(memory.data))
+                expected.append(before)
+            if write:
+                words[near] = value
+            else:
+                before = words.get(address, 0)
+
+    simulator = Simulator(memory)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == expected
+    assert len(set(found)) > 30
+    assert "read while" not in capsys.readouterr().out
 
 
 def check_core(rng, core):

@@ -41,6 +41,10 @@ def test_a_configuration_with_two_interfaces_and_three_endpoints():
     assert tuple(association[4:7]) == (0x02, 0x02, 0x00)
     interfaces = [part for part in parts if part[1] == 4]
     assert [(part[2], part[4], part[5]) for part in interfaces] == [(0, 1, 0x02), (1, 2, 0x0A)]
+    # Functional descriptors of the communication interface: version 1.10, no call management, line coding and control
+    # lines, and the union of both interfaces.
+    functions = [tuple(part[2:]) for part in parts if part[1] == 0x24]
+    assert functions == [(0, 0x10, 0x01), (1, 0, 1), (2, 0b0010), (6, 0, 1)]
     endpoints = {part[2]: (part[3], int.from_bytes(part[4:6], "little")) for part in parts if part[1] == 5}
     assert endpoints == {
         0x80 | NOTIFICATION_ENDPOINT: (3, 8),

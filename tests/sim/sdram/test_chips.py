@@ -35,6 +35,17 @@ def test_refresh_intervals():
     assert intervals == {64 * 10**9 // 8192, 32 * 10**9 // 2048, 15_600_000}
 
 
+@pytest.mark.parametrize("name", CHIPS)
+def test_data_sheets_give_tenths_of_nanoseconds(name):
+    chip = CHIPS[name]
+    picoseconds = [getattr(chip, field.name) for field in dataclasses.fields(SdramChip)[5:-1]]
+    assert len(picoseconds) == 13
+    assert [time % 100 for time in picoseconds] == [0] * 13
+    # Of any SDRAM: a row is restored and then closed within a cycle, and a refresh takes at least as long.
+    assert chip.rcd <= chip.ras < chip.ras + chip.rp <= chip.rc <= chip.rfc
+    assert (chip.ras_limit, chip.power_up) == (100_000_000, 200_000_000)
+
+
 def test_cycles_are_rounded_to_the_safe_side():
     """At 120 MHz a period is 8.33 ns: 21 ns are three cycles, 63 ns eight, and 7.8125 us 937, rounded down."""
     timing = CHIP.timing(120_000_000)

@@ -108,6 +108,10 @@ def test_bandwidth_of_rows_in_one_bank_only():
 
     found = one.bandwidth_used(4, Always(np.random.PCG64(0)))
     assert found == pytest.approx(2 / 9 * (1 - one.refresh_cycles / one.refresh_period), rel=1e-3)
+    # Two rows: READs in cycles 4 and 13, whose words end with cycle 14 after the first READ.
+    assert one.refresh_cycles == 7 + 1 + 3 + 9 + 4
+    few = one.bandwidth_used(4, Always(np.random.PCG64(0)), rows=2)
+    assert few == pytest.approx(4 / 11 * (1 - 24 / one.refresh_period), rel=1e-12)
     with pytest.raises(ValueError, match=r"^row_bytes must be a multiple of 4, not 6$"):
         one.bandwidth_used(6, np.random.default_rng(0))
 
