@@ -15,6 +15,7 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
     their event. Asserts that the reader reports busy from each event to its last word.
     """
     core = reader.parameters
+    streamed = "requests" in reader.signature.members
     words, cycles = [], []
     quiet = []  # (events accepted, words given) in the cycles in which the reader does not report busy
     accepted = 0
@@ -30,6 +31,8 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
                     assign(ctx, [*place, (port.write_data, value), (port.write_enable, 1)])
                     await ctx.tick()
         ctx.set(port.write_enable, 0)
+        if streamed:  # requests are accepted and weights offered all the time
+            assign(ctx, [(reader.requests.ready, 1), (reader.weights.valid, 1)])
         for axon, parity, *more in events:
             while rng.random() < idle:
                 await ctx.tick().repeat(int(rng.integers(1, 12)))

@@ -11,6 +11,11 @@ _FRAME = "sim/spikeloom/sim/host/link.py"
 _PROJECTION = "sim/spikeloom/sim/network/projection.py"
 _ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
+_DECODER = "hdl/spikeloom/hdl/host/request_decoder.py"
+_SPIKE_BACK = "spike_back = Cat(~byte[:DISTANCE_BITS], Const(-1, width - DISTANCE_BITS)).as_signed()"
+_SKIP_BACK = "skip_back = Cat(Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS], Const(-1, width - DISTANCE_BITS - SKIP_BITS))"
+_SDRAM = "sim/spikeloom/sim/sdram/device.py"
+_SENDER = "hdl/spikeloom/hdl/host/frames.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (
@@ -97,6 +102,47 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("sim/spikeloom/sim/host/identity.py", "ENCODER = 1 << 0", "'<<' becomes '>>'", 0): "a shift by 0 either way",
     (_EMIT, "lane_bits = (p.lanes - 1).bit_length()", "'-' becomes '+'", 0): (
         "the place in a group and the number of the group have as many bits together, so that nothing is cut off"
+    ),
+    (_SENDER, "place = Signal(8)", "'8' becomes '9'", 0): (
+        "a block closes at 254 bytes, so that `place` is at most 255; a further bit is always 0"
+    ),
+    ("hdl/spikeloom/hdl/host/link.py", "m.d.comb += moved.eq(1)", "'1' becomes '2'", 0): (
+        "a frame of the old session that begins in the cycle of an OPEN is one that might have begun in the cycle "
+        "before; hosts ignore all of them until the IDENTITY"
+    ),
+    (
+        "hdl/spikeloom/hdl/host/usb.py",
+        "phy.term_select.eq(self.term_select),",
+        "'phy.term_select.eq(self.term_select)' becomes '*()'",
+        0,
+    ): ("the PHY of LUNA uses it only for a pin of its own for the pull-up, which the top drives instead"),
+    **{
+        (_DECODER, line, "'-' becomes '+'", number): "more copies of the sign, which are cut off in the sum"
+        for line, number in ((_SPIKE_BACK, 0), (_SKIP_BACK, 0), (_SKIP_BACK, 1))
+    },
+    **{
+        (
+            _DECODER,
+            "is_read, is_words, is_run, is_valued = code[1], code[2], code[3], code[4] & (self.value_width > 0)",
+            now,
+            0,
+        ): "without values only WRITEs and READs have a header, and bit 4 of their opcodes is 0; values have two bits"
+        for now in ("'>' becomes '>='", "'0' becomes '1'")
+    },
+    **{
+        (_SDRAM, line, now, 0): "a bank is not activated and precharged at the same edge"
+        for line, now in (
+            (
+                "if bank.row is not None and edge - bank.activated > timing.ras_limit and "
+                "bank.precharged <= bank.activated:",
+                "'<=' becomes '<'",
+            ),
+            ("return bank.precharged <= bank.activated or self.edges < bank.precharged", "'<=' becomes '<'"),
+            ("if bank.precharged > bank.activated:", "'>' becomes '>='"),
+        )
+    },
+    (_SDRAM, "if bank.precharged > edge:", "'>' becomes '>='", 0): (
+        "a bank whose auto precharge begins at this edge is not open, and has been left out before"
     ),
     **{
         (_PROJECTION, line, now, 0): "a choice between ways to the same sums, for speed"

@@ -140,7 +140,8 @@ def _ignored(tree: ast.Module) -> set[int]:
     """Nodes without an effect on what runs, or only on messages: annotations, messages, assertions, tables of names."""
     roots: list[ast.AST] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr):
+        # ``strict`` of `zip` is an assertion, too.
+        if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr) or getattr(node, "arg", None) == "strict":
             roots.append(node)
         elif isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
             # The fields of Amaranth's structs are shapes, which do have an effect.

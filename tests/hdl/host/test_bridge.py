@@ -24,7 +24,7 @@ from harness.networks import rng_of
 from spikeloom.hdl.host import answer_encoder, bridge
 from spikeloom.hdl.host.bridge import HostBridge
 from spikeloom.hdl.noc.packet import PacketKind
-from spikeloom.sim.host.bridge import MESSAGE_ERROR, Spike, Tick
+from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
 from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     MessageDecoder,
@@ -49,6 +49,19 @@ def test_samples_and_configuration(request, axon_width, stall):
     assert run.writes
     assert any(expected.reads)
     assert run.at_limit > 0, "the host must have been as far ahead as it may"
+
+
+@pytest.mark.parametrize("axon_width", [17, 20])
+def test_messages_reach_axons_of_16_bits_in_wider_fabrics(request, axon_width):
+    """The last axon of messages is used; the next one does not exist for the host, although the fabric has it."""
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(axon_width, 20), rng, density=0)
+    steps = bytes([Opcode.SKIP | 63] * 7 + [Opcode.SKIP | 62])  # 511 times 128 axons
+    data = steps + bytes([Opcode.SPIKE | 126, Opcode.SPIKE | 0, Opcode.SPIKE | 0, Opcode.TICK_LAST])
+    run = bench.simulate(data, then=read("error"))
+    _, (error,) = messages_of(bench.run.answers)
+    assert run.requests == [Spike(65534), Spike(65535), Tick(True)]
+    assert error == bytes([AXON_ERROR])
 
 
 @pytest.mark.parametrize("reset_at", [35, 60, 97, 130, 200])

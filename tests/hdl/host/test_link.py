@@ -379,6 +379,33 @@ def test_offsets_wrap(wrap, ring):
     assert board.violations == 0
 
 
+@pytest.mark.parametrize("quarter", range(4))
+def test_offsets_anywhere_in_the_range_of_their_low_parts(quarter):
+    """The high parts of what is sent follow from the low ones: in each quarter of their range, and across its end."""
+    ring = 128
+    link = Link(LinkParameters(maximum_payload=64, receive_buffer=ring, transmit_buffer=ring), IDENTITY)
+    bits = 8 * link.low_bytes
+    start = link.first_offset = (5 << bits) + (quarter + 1 << bits - 2) - 30
+    board = Board(link, seed=1)
+    (identity,) = board.open()
+    assert (identity.sequence, identity.acknowledge, identity.limit) == (start, start, start + ring)
+    there, back = bytes(range(1, 61)), bytes(range(101, 161))
+    board.to_send.extend(back)
+    for number, (payload, expected) in enumerate([(there, back), (back, there)]):
+        at, got = start + 60 * number, b""
+        for answer in board.exchange(data(payload, at, acknowledge=at, limit=start + FAR)):
+            assert answer.sequence == at + len(got)
+            got += answer.payload
+            # Of the bytes that have arrived some may still be in the ring.
+            assert answer.acknowledge in (at, at + 60)
+            assert start + ring <= answer.limit <= answer.acknowledge + ring
+        assert answer.acknowledge == at + 60
+        assert got == expected
+        board.to_send.extend(there)
+    assert bytes(board.received) == there + back
+    assert board.violations == 0
+
+
 @pytest.mark.parametrize("number", range(2))
 def test_streams_keep_their_rules_under_stalls(number):
     rng = random.Random(f"test_streams_keep_their_rules_under_stalls {number}")

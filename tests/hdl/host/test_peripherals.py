@@ -16,7 +16,13 @@ from spikeloom.host.protocols import DriverError
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.identity import Feature
-from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES, ConfigurationAddress, encode_write
+from spikeloom.sim.host.messages import (
+    ADDRESS_BYTES,
+    COUNT_BYTES,
+    ConfigurationAddress,
+    MessageDecoder,
+    encode_write,
+)
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.host.samples import encode_images
@@ -136,13 +142,25 @@ def test_only_registers_that_change_are_written(request):
     sent = []
     send = link.send
     link.send = lambda data: (sent.append(bytes(data)), send(data))
+    given = bytearray()
+    receive = link.receive
+
+    def record(*arguments, **options):
+        data = receive(*arguments, **options)
+        given.extend(data)
+        return data
+
+    link.receive = record
 
     def classified(encoder, mode=ReadoutMode.COUNT):
         """Compare the answers with the reference, and return the bytes of the exchange without those of the image."""
         images = rng.integers(0, (1 << encoder.bits) + 1, (1, 20))
         output = simulate(network, encoder.encode(images)).spikes[network.output]
         sent.clear()
+        given.clear()
         assert (board.classify(images, encoder=encoder, mode=mode, scores=True).scores == scores(mode, output)).all()
+        # No message of a step comes back, but for the last one.
+        assert MessageDecoder().feed(bytes(given)).ticks.tolist() == [True]
         return sum(map(len, sent)) - len(encode_images(images, encoder.bits))
 
     write = 1 + ADDRESS_BYTES + COUNT_BYTES  # bytes in front of the value of one register

@@ -15,6 +15,8 @@ from harness.networks import rng_of
 from harness.sb_ram40_4k import simulated_ice40_block_ram
 
 from spikeloom.boards.qor.measure import ECP5_85F, ICE40_UP5K, run_tool
+from spikeloom.boards.sizing.memories import Array, block_rams
+from spikeloom.hdl.tech import block_ram
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.tech.ram import block_memory, registered_read
 
@@ -126,6 +128,8 @@ def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth,
     If several block RAMs hold the words, the same address in each of them is read in turn.
     """
     (simulated_ice40_block_ram if platform is ICE40_UP5K else simulated_block_ram)(monkeypatch)
+    made, instance = [], block_ram.Instance
+    monkeypatch.setattr(block_ram, "Instance", lambda kind, **given: made.append(kind) or instance(kind, **given))
     rng = rng_of(request.node.name)
     words = [int.from_bytes(rng.bytes(8)) & (1 << width) - 1 for _ in range(depth - 3)]
     dut = BlockMemory(width, depth, words=words, **options)
@@ -174,5 +178,8 @@ def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth,
     simulator.add_testbench(bench)
     simulator.run()
     assert found == expected
+    if platform is ECP5_85F:
+        array = Array(name="words", width=width, depth=depth, bytes_written="part" in options)
+        assert len(made) == block_rams(array, "ecp5")
     assert len(set(blocks)) == -(-depth >> 14)
     assert sum(a != b for a, b in zip(words, held, strict=False)) > len(places) // 3

@@ -26,7 +26,9 @@ def npy(descr="'|u1'", shape="(4,)", data=b"1234", *, fortran="False", version=1
     return b"\x93NUMPY" + bytes((version, 0)) + size + header + data
 
 
-@pytest.mark.parametrize("kind", ["?", "i1", "<u2", ">i4", "<u8", "<f2", ">f4", "<f8", "<U3", "S5"])
+@pytest.mark.parametrize(
+    "kind", ["?", "i1", "u1", "<i2", "<u2", ">i4", "<u4", "<i8", "<u8", "<f2", ">f4", "<f8", "<U3", "S5"]
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_what_numpy_saves_is_read(tmp_path, request, kind, order):
     array = rng_of(request.node.name).integers(0, 2, (3, 4, 2)).astype(kind, order=order)
@@ -115,6 +117,35 @@ def test_a_size_that_lies_does_not_help(tmp_path, monkeypatch):
     path.write_bytes(content.replace(size, struct.pack("<I", 50)))
     with refuses("must (be a NumPy file|unpack to) .*"):
         arrays_from(path)
+
+
+def test_the_limits_are_those_of_the_documents():
+    assert module.LARGEST == 512 * 1024**2
+    assert module._LARGEST_DIRECTORY == 1024**2
+
+
+def test_as_many_arrays_as_permitted_and_as_large(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "many.npz", "w") as archive:
+        for number in range(64):
+            archive.writestr(f"{number}.npy", npy())
+    assert len(arrays_from(tmp_path / "many.npz")) == 64
+    monkeypatch.setattr(module, "LARGEST", 64 * len(npy()))
+    assert len(arrays_from(tmp_path / "many.npz")) == 64
+    monkeypatch.setattr(module, "LARGEST", 64 * len(npy()) - 1)
+    with refuses(f"must unpack to at most {64 * len(npy()) - 1:,} bytes, but is larger"):
+        arrays_from(tmp_path / "many.npz")
+
+
+@pytest.mark.parametrize("length", [10_000, 10_001])
+def test_the_longest_header(tmp_path, length):
+    content = npy("'|u1'" + " " * (length - len(npy(data=b"")) + 10))
+    assert int.from_bytes(content[8:10], "little") == length
+    (tmp_path / "array.npy").write_bytes(content)
+    if length == 10_000:
+        assert arrays_from(tmp_path / "array.npy").tolist() == list(b"1234")
+    else:
+        with refuses("must be a NumPy file .*"):
+            arrays_from(tmp_path / "array.npy")
 
 
 def test_archives_of_too_many_names_or_the_same_twice_are_refused(tmp_path):

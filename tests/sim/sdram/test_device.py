@@ -188,6 +188,19 @@ def test_a_command_at_the_limit_is_accepted_and_a_cycle_earlier_refused(name):
         assert str(found.value).startswith(f"{name.split()[0]} at edge {player.device.edges}: ")
 
 
+def test_a_bank_is_closed_when_its_auto_precharge_begins():
+    player = Player()
+    player.send(1, ACTIVATE)
+    player.send(14, READ, address=AUTO_PRECHARGE)
+    with pytest.raises(SdramViolation, match=r"^tRP at edge "):
+        player.send(2, ACTIVATE)
+    player = Player()
+    player.send(1, ACTIVATE)
+    player.send(14, READ, address=AUTO_PRECHARGE)
+    with pytest.raises(SdramViolation, match=r"^bank at edge "):
+        player.send(1, ACTIVATE)
+
+
 LIMITS = {
     # The row of bank 0 may be open for 150 cycles, and refreshes may be 400 cycles apart.
     "tRAS max": ([*OPEN, (150, PRECHARGE, {})], [*OPEN, (151, PRECHARGE, {})]),
