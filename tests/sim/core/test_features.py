@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from harness.lane import PLAIN
 
@@ -20,7 +21,7 @@ from spikeloom.sim.core.features import (
     leaks_of,
 )
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
-from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset
+from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, NeuronState, Reset, Rounding
 from spikeloom.sim.core.parameters import CoreParameters
 
 ROOT = Path(__file__).parents[3]
@@ -177,3 +178,25 @@ def test_a_feature_is_in_four_files():
     assert len(sources) > 100
     found = {path.name for path in sources if re.search(r"\badaptation\b", path.read_text(encoding="utf-8"))}
     assert found == {"features.py", "neuron.py", "population.py", "lane.py"}
+
+
+def test_values_that_are_not_used_are_zero():
+    """Programs of equal neurons are equal, whatever the parameters without an effect are."""
+    core = replace(ABLE, count_width=0)
+
+    def words(core=core, **values):
+        p = NeuronParameters(size=1, threshold=9, **values)
+        found = {**parameter_values(core, p), **rule_values(core, p)}
+        return {name: int(np.ravel(value)[0]) for name, value in found.items()}
+
+    assert words(reset_value=5)["reset_value"] == 0
+    assert words(reset=Reset.VALUE, reset_value=5)["reset_value"] == 5
+    line = words(delay_line=True, delay=3, compare=Compare.GREATER_EQUAL, reset=Reset.VALUE)
+    assert (line["delay_line"], line["delay"], line["greater_equal"], line["reset_value"]) == (1, 3, 0, 0)
+    assert words(compare=Compare.GREATER_EQUAL)["greater_equal"] == 1
+    assert words(compare=Compare.GREATER)["greater_equal"] == 0
+    assert words(rounding=Rounding.NEAREST)["nearest"] == 1
+    shifting = replace(core, multiplier=False, shifts=(1, 2))
+    assert words(shifting, rounding=Rounding.NEAREST)["nearest"] == 0
+    assert words(graded_shift=3)["graded_shift"] == 0
+    assert words(graded_shift=3, graded=True, value_width=4)["graded_shift"] == 3
