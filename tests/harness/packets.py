@@ -207,9 +207,11 @@ FRAMES: dict[str, Draw] = {
 """Ways to draw a frame from a host, by name."""
 
 
-def random_frame(rng: np.random.Generator, hosts: Sequence[Station] = HOSTS) -> tuple[str, bytes]:
-    """A frame of any kind, half of them those of a session."""
+def random_frame(
+    rng: np.random.Generator, favoured: Station | None = None, hosts: Sequence[Station] = HOSTS
+) -> tuple[str, bytes]:
+    """A frame of any kind, half of them those of a session, and more than half from the ``favoured`` host."""
     names = list(FRAMES)
     name = names[int(rng.integers(0, len(names)))] if rng.random() < 0.5 else names[int(rng.choice([0, 0, 0, 1, 4, 6]))]
-    host = hosts[0] if rng.random() < 0.6 else hosts[int(rng.integers(0, len(hosts)))]
+    host = favoured or hosts[0] if rng.random() < 0.6 else hosts[int(rng.integers(0, len(hosts)))]
     return name, FRAMES[name](rng, host)

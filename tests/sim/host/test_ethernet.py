@@ -194,7 +194,7 @@ def test_answers_are_well_formed(request):
     kinds = collections.Counter()
     for _ in range(800):
         model.wait(1)
-        _, frame = random_frame(rng)
+        _, frame = random_frame(rng, model.peer)
         answer = model.receive(frame)
         if answer:
             Packet(answer.frame)

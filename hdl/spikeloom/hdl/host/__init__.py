@@ -1,1 +1,1 @@
-"""The host interface: UART, USB, link, bridge, and the encoder and readout of the bridge."""
+"""The host interface: UART, USB, Ethernet, link, bridge, and the encoder and readout of the bridge."""

@@ -7,7 +7,7 @@ pings, and belongs to one host at a time. ``docs/ethernet.md`` describes it.
 
     frame      destination 6 | source 6 | kind 2 | content, padded to at least 46 | FCS 4
     content    IPv4 header 20 | UDP header 8 | payload
-    payload    a frame of the link; or empty: the host ends its session; or 00 "BUSY" address 4 port 2: a refusal
+    payload    a frame of the link; or empty: the host ends its session; or 00 "BUSY" 00 address 4 port 2: a refusal
 
 Numbers in headers are big-endian. The FCS is the CRC-32 of everything before it, lowest byte first.
 """
@@ -24,13 +24,16 @@ __all__ = [
     "BROADCAST",
     "DEFAULT_ADDRESS",
     "DEFAULT_PORT",
+    "ETHERNET_HEADER",
     "ETHERNET_HZ",
     "FCS_BYTES",
     "IDLE_CYCLES",
+    "IPV4_HEADER",
     "LARGEST_FRAME",
     "OPENING",
     "REFUSAL",
     "SMALLEST_FRAME",
+    "UDP_HEADER",
     "UDP_LINK",
     "Answer",
     "EthernetModel",
@@ -57,12 +60,11 @@ BROADCAST = b"\xff" * 6
 SMALLEST_FRAME, LARGEST_FRAME = 64, 1518
 """Bytes of a frame from the destination to the FCS; shorter and longer ones are dropped."""
 FCS_BYTES = 4
-ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER, ICMP_HEADER = 14, 20, 8, 8
-_LARGEST_CONTENT = LARGEST_FRAME - ETHERNET_HEADER - FCS_BYTES
+ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER = 14, 20, 8
 
 OPENING = b"\x02\x02"
 """The first bytes of a datagram that opens a session: those of a link frame of kind OPEN with sequence 0."""
-REFUSAL = b"\0BUSY"
+REFUSAL = b"\0BUSY\0"
 """The first bytes of a refusal. No link frame begins with a zero, so it cannot be confused with one."""
 
 UDP_LINK = LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=1400)
