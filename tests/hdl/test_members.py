@@ -29,10 +29,12 @@ FILES = [*sorted((ROOT / "hdl").rglob("*.py")), ROOT / "sw" / "spikeloom" / "sim
 
 
 def components(tree):
+    """The classes of components and of interfaces."""
     return [
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and any("Component" in ast.unparse(base) for base in node.bases)
+        if isinstance(node, ast.ClassDef)
+        and any(re.search("Component|^(wiring[.])?Signature$", ast.unparse(base)) for base in node.bases)
     ]
 
 
@@ -186,6 +188,9 @@ MESH = [
     {"parameters": MeshParameters(columns=columns, rows=2, payload_width=width)} for columns, width in ((2, 5), (3, 16))
 ]
 PACKETS = [{"axon_width": 9, "value_width": 12}, {"axon_width": 16, "value_width": 5}]
+SDRAM = [
+    {"parameters": SdramParameters(chip=BOARDS[board], clock_hz=60_000_000)} for board in ("ulx3s", "colorlight-5a75b")
+]
 EXAMPLES = {
     "AerReceiver": [{"address_width": 1}, {"address_width": 12}],
     "AerSender": [{"address_width": 1}, {"address_width": 12}],
@@ -233,16 +238,28 @@ EXAMPLES = {
         {"memory": MESHED.memories["weights"], "parts": 2},
         {"memory": MESHED.memories["rows"], "single_port": True},
     ],
+    "ConfigurationPort": [
+        {"tile": True, "index_width": 20, "plane_width": 4, "read_back": True},
+        {"index_width": 7},
+    ],
+    "LoadPort": [{"read_back": True}, {}],
+    "TileSignature": [{"parameters": core} for core in (MESHED, GRADED)],
+    "SdramPinSignature": SDRAM,
     "Mesh": MESH,
     "Router": [{**of, "tile": 3} for of in MESH],
     "Tokens": [{"tiles": 2}, {"tiles": 7}],
     "HostTokens": [{"tiles": 2}, {"tiles": 7}],
-    "SdramController": [{"parameters": SdramParameters(chip=BOARDS["ulx3s"], clock_hz=100_000_000)}],
+    "SdramController": SDRAM,
     "BlockMemory": [{"width": 21, "depth": 300, "part": 8}, {"width": 7, "depth": 40}],
     "SinglePortMemory": [{"width": 8, "depth": 300}, {"width": 20, "depth": 20_000}],
     "DistributedMemory": [{"width": 7, "depth": 16}, {"width": 4, "depth": 30}],
 }
 """Arguments of the components whose members are as wide as their parameters say."""
+
+
+def members_of(component):
+    """The members of a component or of an interface."""
+    return getattr(component, "signature", component).members
 
 
 def names_for(component, arguments):
@@ -253,7 +270,7 @@ def names_for(component, arguments):
         for name in dir(value) if hasattr(value, "__dataclass_fields__") else ():
             if not name.startswith("_"):
                 names[name] = getattr(value, name)
-    attributes = {name: value for name, value in vars(component).items() if name not in component.signature.members}
+    attributes = {name: value for name, value in vars(component).items() if name not in members_of(component)}
     given = inspect.signature(type(component)).bind(**arguments)
     given.apply_defaults()
     module = importlib.import_module(type(component).__module__)
@@ -274,7 +291,7 @@ def width_of(value):
 def widths_built(component):
     """By name, the width of each signal of ``component``, or of the payload of each stream."""
     found = {}
-    for name, member in component.signature.members.items():
+    for name, member in members_of(component).items():
         if member.is_port:
             found[name] = Shape.cast(member.shape).width
         elif isinstance(member.signature, stream.Signature):

@@ -39,6 +39,18 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/noc/tokens.py", "self.last.eq(self._is_last.bit_select(parity, 1)),", "'1' becomes '2'", 0): (
         "`last` has one bit: the second of two selected bits is cut off"
     ),
+    (
+        "hdl/spikeloom/hdl/noc/tokens.py",
+        "wanted.eq(self._related.bit_select(self._sending, 1)),",
+        "'1' becomes '2'",
+        0,
+    ): "`wanted` has one bit: the second of two selected bits is cut off",
+    (
+        "hdl/spikeloom/hdl/noc/tokens.py",
+        "m.d.comb += self.due.eq(enough.bit_select(parity, 1))",
+        "'1' becomes '2'",
+        0,
+    ): ("`due` has one bit: the second of two selected bits is cut off"),
     ("hdl/spikeloom/hdl/noc/tokens.py", "completes = Signal(2)", "'2' becomes '3'", 0): (
         "one of the first two bits is selected by the parity of a step; a third bit is never read"
     ),

@@ -36,9 +36,9 @@ class TileSignature(wiring.Signature):
 
     Members
     -------
-    i : Stream(packet_layout), in
+    i : Stream(packet_layout(*packets)), in
         Packets for the tile. The tile must accept them even while its output is stalled.
-    o : Stream(packet_layout), out
+    o : Stream(packet_layout(*packets, destinations)), out
         Packets from the tile; on a mesh, with their destination sets.
     configuration : ConfigurationPort, in
         Access to registers and memories for the host.

@@ -67,13 +67,13 @@ class SdramPinSignature(Signature):
     -------
     command : Signal(4), out
         CS#, RAS#, CAS#, WE#, from the highest bit.
-    bank : Signal(bank_bits), out
-    address : Signal(address_pins), out
-    mask : Signal(width / 8), out
+    bank : Signal(chip.bank_bits), out
+    address : Signal(address_pins(parameters)), out
+    mask : Signal(chip.width // 8 if masks else 0), out
         Byte masks; no bits without them.
-    data_o : Signal(width), out
+    data_o : Signal(chip.width), out
     data_enable : Signal, out
-    data_i : Signal(width), in
+    data_i : Signal(chip.width), in
         Data, and whether the controller drives them.
     """
 
