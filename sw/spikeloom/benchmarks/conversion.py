@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,16 @@ from rich.table import Table
 
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.encoders import encoder_from
-from spikeloom.datasets.mnist import fetch_mnist, load_mnist
+from spikeloom.datasets.mnist import MnistError, fetch_mnist, load_mnist
 from spikeloom.datasets.readout import Decision, classify
+from spikeloom.datasets.shipped import Digits
 from spikeloom.frontends.relu import from_torch
 from spikeloom.model.network import Network
 from spikeloom.sim.lib.files import write_whole
 from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.reference import simulate
 
-__all__ = ["TASKS", "Task", "correct_by_step", "table_of"]
+__all__ = ["TASKS", "Task", "correct_by_step", "main", "table_of"]
 
 WIDTHS = Quantisation(weight_width=8, v_width=24)
 """Widths of the integers of the table."""
@@ -146,9 +149,8 @@ def _trained(task: Task, folder: Path, images: NDArray[Any], labels: NDArray[Any
     return module.eval()
 
 
-def _run(task: Task, folder: Path, data: Path) -> list[dict[str, Any]]:
+def _run(task: Task, folder: Path, train: Digits, test: Digits) -> list[dict[str, Any]]:
     torch: Any = importlib.import_module("torch")
-    train, test = (load_mnist(data, part) for part in ("train", "test"))
     pixels = train.images.reshape(len(train.images), -1) / 255.0
     module = _trained(task, folder, pixels, train.labels)
     images = test.images[: task.images].reshape(task.images, -1) / 255.0
@@ -180,27 +182,37 @@ def _run(task: Task, folder: Path, data: Path) -> list[dict[str, Any]]:
     return results
 
 
-def main() -> int:
-    """Run all tasks; return 1 if a conversion loses more than its margin."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with the files of MNIST; default: downloaded once")
-    parser.add_argument("--only", type=int, help="number of the only task to run, from 0")
-    given = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tasks; return 1 if a conversion loses more than its margin, and 2 after an error."""
+    parser = argparse.ArgumentParser(prog="python -m spikeloom.benchmarks.conversion", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with the four IDX files of MNIST; downloaded if not given")
+    parser.add_argument("--only", default="", help="only networks with this in their name")
+    given = parser.parse_args(arguments)
+    chosen = [task for task in TASKS if given.only in task.name]
+    if not chosen:
+        names = ", ".join(repr(task.name) for task in TASKS)
+        return _refused(f"--only must be part of one of {names}, not {given.only!r}")
+    if find_spec("torch") is None:
+        return _refused("conversion needs PyTorch; pip install 'spikeloom[train]'")
+    try:
+        data = given.data or fetch_mnist(Path("build/mnist"))
+        train, test = (load_mnist(data, part) for part in ("train", "test"))
+    except MnistError as error:
+        return _refused(str(error))
     folder = Path("build/conversion")
     folder.mkdir(parents=True, exist_ok=True)
-    data = given.data or fetch_mnist(Path("build/mnist"))
-    results = [
-        result
-        for number, task in enumerate(TASKS)
-        if given.only in (None, number)
-        for result in _run(task, folder, data)
-    ]
+    results = [result for task in chosen for result in _run(task, folder, train, test)]
     write_whole(folder / "summary.json", SUMMARY_FILE.text(results))
     out.print(table_of(results))
     missed = [r for r in results if 100 * (r["accuracy_relu"] - r["accuracy_by_step"][-1]) > r["margin_points"]]
     for result in missed:
         out.print(f"{result['network']}, {result['balance']}, {result['numbers']}: loses more than its margin")
     return 1 if missed else 0
+
+
+def _refused(sentence: str) -> int:
+    print(f"spikeloom: {sentence}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.compiler.tiles.registry import tiles_for
 from spikeloom.compiler.weight_losses import weight_losses
+from spikeloom.datasets.inputs import InputError
 from spikeloom.model.describe import describe
 from spikeloom.model.network import Network
 from spikeloom.runners.compare import agreement
@@ -33,6 +34,8 @@ from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
 
 __all__ = ["check"]
+
+_BAR = 0.99
 
 
 @grouped
@@ -45,8 +48,12 @@ def check(
         ),
     ] = False,
     bar: Annotated[
-        float, typer.Option(help="With --propose, the share of equal cells and answers, above 0 to 1.")
-    ] = 0.99,
+        float | None,
+        typer.Option(
+            help="With --propose and --inputs, the share of equal cells and answers, above 0 to 1; default: 0.99.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     *,
     loading: Loading,
@@ -58,6 +65,8 @@ def check(
     With --inputs, also count the cells (a neuron in a step of a sample) in which float model and integers differ. With
     --board and a fabric or mesh, also estimate what each tile takes of the FPGA.
     """
+    if bar is not None and not (proposing and samples.inputs):
+        raise InputError("bar must be left out, unless --propose and --inputs are given")
     loaded = loading.load(network)
     said: dict[str, Any] = {"network": _described(loaded)}
     if not as_json:
@@ -79,7 +88,7 @@ def check(
     else:
         _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
     if proposing:
-        _propose(loaded, loading, samples, said, bar=bar, as_json=as_json)
+        _propose(loaded, loading, samples, said, bar=_BAR if bar is None else bar, as_json=as_json)
     if as_json:
         print_json(said)
 

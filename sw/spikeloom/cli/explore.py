@@ -240,7 +240,10 @@ def _grid(
         own = encoders[0].steps
         given["steps"] = _once((own, max(1, own // 2), 2 * own))
     if lanes:
-        given["lanes"] = _once(None if part == _FASTEST else _whole("lanes", part) for part in _parts(lanes))
+        given["lanes"] = _once(
+            None if part == _FASTEST else _whole("lanes", part, f"whole numbers and {_FASTEST}")
+            for part in _parts(lanes)
+        )
     if board:
         given["boards"] = _once(_parts(board))
     # Without images and series there is nothing to encode.
@@ -263,9 +266,9 @@ def _parts(texts: Iterable[str]) -> list[str]:
     return [part.strip() for text in texts for part in text.split(",")]
 
 
-def _whole(name: str, text: str) -> int:
+def _whole(name: str, text: str, allowed: str = "whole numbers") -> int:
     if not text.isdecimal():
-        raise InputError(f"{name} must be whole numbers separated by commas, not {text!r}")
+        raise InputError(f"{name} must be {allowed} separated by commas, not {text!r}")
     return int(text)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import runpy
 import sys
-from dataclasses import replace
+import traceback
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from spikeloom.cli.console import out
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.losses import notes_of_all
-from spikeloom.cli.options import Loading
+from spikeloom.cli.options import Conversion, Loading, decided_by
 from spikeloom.datasets.inputs import InputError
 from spikeloom.frontends.saving import save
 from spikeloom.model.network import Network
@@ -21,6 +23,9 @@ from spikeloom.model.network import Network
 __all__ = ["save_network"]
 
 _SUFFIX = ".py"
+_STEPS = tuple(field.name for field in fields(Conversion) if field.name not in ("project", "decision"))
+_OF_INTEGERS = ("scales", "calibrate", "percentile")
+"""Options that later commands need again: a file holds floats and the width of each weight."""
 
 
 @grouped
@@ -46,6 +51,13 @@ def save_network(
     path, colon, name = source.rpartition(":")
     if colon and path.endswith(_SUFFIX):
         network = _built(Path(path), name)
+        if given := [name for name in _STEPS if getattr(loading, name) is not None]:
+            raise InputError(
+                f"{given[0].replace('_', '-')} must be left out, because the network in {path!r} has the exact steps "
+                "of its neurons; change it there"
+            )
+        if loading.decision is not None:
+            network = decided_by(network, loading.decision)
     elif source.endswith(_SUFFIX):
         raise InputError(f"a Python file must be given with the name of a network in it, {source}:NAME, not alone")
     else:
@@ -64,6 +76,9 @@ def save_network(
     )
     for text in notes_of_all(network):
         out.print(f"note: {text}")
+    for name in _OF_INTEGERS:
+        if getattr(loading, name) is not None:
+            out.print(f"note: {name} is not kept in the file; give --{name} to the later commands as well")
 
 
 def _built(path: Path, name: str) -> Network:
@@ -72,11 +87,26 @@ def _built(path: Path, name: str) -> Network:
         raise InputError(f"{str(path)!r} must be a Python file, but does not exist")
     sys.path.insert(0, str(path.parent.resolve()))  # as python does, for modules beside the file
     try:
-        found = runpy.run_path(str(path)).get(name)
-        value = found() if callable(found) else found
+        value = _run(path, lambda: runpy.run_path(str(path))).get(name)
+        # A module of torch is callable too, but not without an input.
+        if callable(value) and not hasattr(value, "forward"):
+            value = _run(path, value)
     finally:
         sys.path.pop(0)
     if not isinstance(value, Network):
         kind = "nothing" if value is None else f"a {type(value).__name__}"
+        if hasattr(value, "forward"):
+            kind = "a torch module; convert it in the file with from_snntorch or from_torch of spikeloom.api"
         raise InputError(f"{name} in {str(path)!r} must be a Network or a function that returns one, not {kind}")
     return value
+
+
+def _run(path: Path, work: Callable[[], Any]) -> Any:
+    """Return ``work()``; raise `InputError` with the line of the file ``path`` at which it stopped."""
+    try:
+        return work()
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else (lines or [None])[-1]
+        where = "" if line is None else f" in line {line}"
+        raise InputError(f"{str(path)!r} must run, but stopped{where}: {type(error).__name__}: {error}") from error

@@ -53,10 +53,10 @@ def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) ->
 
 def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
     if network.input_value_width > core.input_value_width:
-        what = f"of at most {core.input_value_width} bits" if core.input_value_width else "of spikes, not of values,"
+        takes = f"values of at most {core.input_value_width} bits" if core.input_value_width else "only spikes"
         raise PlaceError(
-            f"network {network.name}: the input must be {what} on this fabric, not of {network.input_value_width} "
-            f"bits: build its cores with value_width={network.input_value_width}"
+            f"network {network.name} has an input of {network.input_value_width}-bit values, but this fabric takes "
+            f"{takes}: build its cores with value_width={network.input_value_width}"
         )
     for population in network.populations:
         try:

@@ -75,7 +75,8 @@ def _encoded(values: NDArray[Any], what: str, encoder: Encoder | None, where: st
     """Encode ``values``; ``what`` is "images" or "series"."""
     if encoder is None:
         raise InputError(
-            f"{where} holds {what}, but the network does not define an encoder: give an encoder, or spikes (T, B, n)"
+            f"{where}: {what} need an encoder, which the network does not define: give one (--encoder), or inputs of "
+            "spikes (T, B, n)"
         )
     places = values.size * encoder.steps * encoder.lines
     if places > LARGEST:

@@ -349,7 +349,8 @@ def _stepping(graph: Graph, hints: Mapping[str, Any], caller: dict[str, Any], no
     time_step_s = given.get("time_step_s", preset.time_step_s)
     if time_step_s is None:
         raise LoadError(
-            "time_step_s must be given or a preset named, because NIR holds time constants but no time step"
+            "preset must be named ('auto' finds it), or time_step_s given, because NIR holds time constants but no "
+            "time step"
         )
     if "time_step_s" not in given:
         why = f"the default of {preset.title}"

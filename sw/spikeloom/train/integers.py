@@ -97,7 +97,8 @@ def float_network(
     input_value_width: int = 0,
     encoder: Mapping[str, EncoderSetting] | None = None,
 ) -> Network:
-    """Return the float network of the same chain, from which `quantise` makes the same integers.
+    """Return the float network of the same chain, from which `quantise` makes the same integers. Its populations ask
+    for the width that their weights have in ``quantisation``.
 
     Raises ``ValueError`` if ``quantise`` gives other integers with ``quantisation``.
     """
@@ -111,7 +112,7 @@ def float_network(
     network = Network(
         name=name,
         input_shape=input_shape,
-        populations=tuple(_population(layer) for layer in layers),
+        populations=tuple(_population(layer, quantisation) for layer in layers),
         connections=tuple(connections),
         output=layers[-1].name,
         time_step_s=time_step_s,
@@ -129,7 +130,7 @@ def float_network(
     return network
 
 
-def _population(layer: LayerIntegers) -> Population:
+def _population(layer: LayerIntegers, quantisation: Quantisation) -> Population:
     p = layer.parameters
 
     def scaled(values: Any) -> NDArray[np.float64]:
@@ -148,6 +149,8 @@ def _population(layer: LayerIntegers) -> Population:
         reset_delay=p.reset_delay,
         refractory=p.refractory,
         alpha=None if p.current_leak is None else _factor(p.current_leak, p.current_leak_factor, p),
+        # Commands take the trained width from the file, so that no option has to repeat it.
+        weight_bits=quantisation.for_layer(layer.name).weight_width,
     )
 
 

@@ -1,10 +1,12 @@
 """The table of accuracy against steps, without torch: a network that decides by a sum."""
 
 import numpy as np
+import pytest
 from harness.networks import rng_of
 from harness.torch_modules import Linear, ReLU, Sequential
 
-from spikeloom.benchmarks.conversion import TASKS, correct_by_step, table_of
+from spikeloom.benchmarks import conversion
+from spikeloom.benchmarks.conversion import TASKS, correct_by_step, main, table_of
 from spikeloom.frontends.relu import from_torch
 
 
@@ -35,3 +37,27 @@ def test_the_table_has_a_column_for_each_power_of_two():
     cells = [next(iter(column.cells)) for column in table.columns]
     assert cells[3] == "97.50"
     assert cells[8:] == ["97.00", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("options", "torch", "said"),
+    [
+        (
+            ["--only", "dense"],
+            True,
+            "--only must be part of one of '784-256-10', 'conv 8-16, maximum and average', not 'dense'",
+        ),
+        (["--only", "784"], False, "conversion needs PyTorch; pip install 'spikeloom[train]'"),
+        (
+            ["--data", "none"],
+            True,
+            "'none' does not contain the file train-images-idx3-ubyte or train-images-idx3-ubyte.gz",
+        ),
+    ],
+)
+def test_errors_are_one_sentence(options, torch, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(conversion, "find_spec", lambda name: object() if torch else None)
+    assert main(options) == 2
+    assert capsys.readouterr().err == f"spikeloom: {said}\n"
+    assert not list(tmp_path.iterdir())

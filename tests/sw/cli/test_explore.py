@@ -154,6 +154,7 @@ def test_widths_that_the_file_asks_for_come_first(tmp_path, small, capsys):
         (["--weight-bits", "20"], r"^weight_bits must be from 1 to 16, not 20$"),
         (["--weight-bits", "8,lif=4"], r"^weight bits must be of populations of network small, .*, not of lif$"),
         (["--steps", ""], r"^steps must be whole numbers separated by commas, not ''$"),
+        (["--lanes", "auto,x"], r"^lanes must be whole numbers and auto separated by commas, not 'x'$"),
         (["--lanes", "auto,3"], r"^lanes must be a power of two from 1 to 256, not 3$"),
         (["--board", "icebraker"], r"^Board must be one that 'spikeloom boards' lists, perhaps icebreaker"),
         (["--encoder", "morse"], r"^kind of an encoder must be one of "),

@@ -4,6 +4,7 @@ import json
 
 import nir
 import numpy as np
+import pytest
 from harness.cli import lif, sentence, write_network
 from harness.networks import rng_of
 
@@ -152,18 +153,24 @@ def test_bits_per_weight_that_cannot_be_read(tmp_path, capsys):
 def test_check_proposes_widths(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", inputs=20)
     plain, _ = stimulus(tmp_path)
-    propose = ["check", path, "--fabric", "medium", "--propose", "--bar", "0.9"]
+    propose = ["check", path, "--fabric", "medium", "--propose"]
     main(propose)
     text = " ".join(capsys.readouterr().out.split())
     assert "proposed: --weight-bits " in text
     assert "by bounds, without inputs" in text
-    main([*propose, "--inputs", plain, "--json"])
+    main([*propose, "--bar", "0.9", "--inputs", plain, "--json"])
     said = json.loads(capsys.readouterr().out)["proposal"]
     assert said["cells"] >= 0.9 <= said["answers"]
     bits = ",".join(f"{name}={bits}" for name, bits in said["weight_bits"].items())
     main(["check", path, "--board", "ulx3s-85f", "--weight-bits", bits, "--core", f"v_width={said['membrane_bits']}",
           "--inputs", plain, "--json"])  # fmt: skip
     assert json.loads(capsys.readouterr().out)["agreement"]["share"] == said["cells"]
+
+
+@pytest.mark.parametrize("others", [[], ["--propose"], ["--inputs", "random:1"]])
+def test_a_bar_without_a_use_is_refused(network, others, capsys):
+    said = sentence(capsys, "check", network, "--bar", "0.9", *others)
+    assert said == "bar must be left out, unless --propose and --inputs are given"
 
 
 def test_calibration_data_choose_the_scales(tmp_path, capsys):

@@ -24,8 +24,16 @@ def build(size=SIZE):
     return Network(name="mine", input_shape=(64,), populations=(neurons,), connections=(weights,), output="lif",
                    time_step_s=1e-3)
 
+class Module:
+    def forward(self, x):
+        return x
+
+def fails():
+    return SIZE / 0
+
 network = build()
 number = 3
+module = Module()
 """
 
 
@@ -83,11 +91,62 @@ def test_a_python_file_is_run(model, name, capsys):
     [
         (":number", "must be a Network or a function that returns one, not a int"),
         (":none", "must be a Network or a function that returns one, not nothing"),
+        (
+            ":module",
+            "must be a Network or a function that returns one, not a torch module; convert it in the file with "
+            "from_snntorch or from_torch of spikeloom.api",
+        ),
+        (":Module", "not a torch module; convert it in the file with from_snntorch or from_torch of spikeloom.api"),
+        (":fails", "must run, but stopped in line 18: ZeroDivisionError: division by zero"),
         ("", "must be given with the name of a network in it"),
     ],
 )
 def test_other_names_are_refused(model, name, message, capsys):
     assert message in refused(capsys, "save", f"{model}{name}", "saved.nir")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "import nothing_of_this_name",
+            "stopped in line 2: ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
+        ("network = (", "stopped in line 2: SyntaxError: '(' was never closed (model.py, line 2)"),
+        ("from broken_beside import network", "stopped in line 2: ValueError: beside"),
+    ],
+)
+def test_a_file_that_does_not_run(model, text, message, capsys):
+    model.write_text(f"\n{text}\n")
+    (model.parent / "broken_beside.py").write_text("raise ValueError('beside')\n")
+    assert refused(capsys, "save", f"{model}:network", "saved.nir") == f"'{model}' must run, but {message}"
+    assert not Path("saved.nir").exists()
+
+
+def test_options_of_the_steps_are_refused_for_a_python_file(model, capsys):
+    said = refused(capsys, "save", f"{model}:network", "saved.nir", "--reset-delay", "1")
+    assert said.startswith("reset-delay must be left out, because the network in ")
+    assert said.endswith(" has the exact steps of its neurons; change it there")
+    assert not Path("saved.nir").exists()
+
+
+def test_the_output_that_a_decision_needs_is_in_the_file(model, capsys):
+    model.write_text(
+        model.read_text()
+        .replace("threshold=1.0, noise=0.1", "threshold=1.0, reset=Reset.NONE")
+        .replace("import numpy", "from spikeloom.sim.core.neuron import Reset\nimport numpy")
+    )
+    main(["save", f"{model}:network", "saved.nir", "--decision", "last-membrane"])
+    assert not load("saved.nir").population("lif").spiking
+
+
+def test_options_that_are_not_kept_are_named(network, capsys):
+    main(["save", network, "saved.nir", "--scales", "neuron", "--calibrate", "random:1"])
+    notes = [line for line in capsys.readouterr().out.splitlines() if "is not kept" in line]
+    assert notes == [
+        f"note: {name} is not kept in the file; give --{name} to the later commands as well"
+        for name in ("scales", "calibrate")
+    ]
 
 
 def test_files_that_are_not_there(capsys):

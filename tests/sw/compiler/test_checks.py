@@ -137,15 +137,17 @@ def test_a_network_without_input_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("width", "what"), [(0, "of spikes, not of values,"), (3, "of at most 3 bits"), (4, None), (12, None)]
+    ("width", "takes"), [(0, "only spikes"), (3, "values of at most 3 bits"), (4, None), (12, None)]
 )
-def test_inputs_with_values_need_cores_that_multiply(width, what):
+def test_inputs_with_values_need_cores_that_multiply(width, takes):
     net = replace(chain(3, 5, v_width=12), input_value_width=4)
     core = replace(CORE, value_width=width, accumulator_width=24)
-    if what is None:
+    if takes is None:
         check_network(net, [core])
         return
-    message = f"network net: the input must be {what} on this fabric, not of 4 bits: build its cores with value_width=4"
+    message = (
+        f"network net has an input of 4-bit values, but this fabric takes {takes}: build its cores with value_width=4"
+    )
     with pytest.raises(PlaceError, match=f"^{re.escape(message)}$"):
         check_network(net, [replace(core, value_width=9), core])
 

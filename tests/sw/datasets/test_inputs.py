@@ -46,7 +46,7 @@ def test_images_go_through_the_encoder(tmp_path):
     read = load_inputs(tmp_path / "images.npy", 4, ENCODER)
     assert np.array_equal(read.spikes, ENCODER.encode(images))
     assert np.array_equal(read.images, images)
-    with refuses(".* holds images, but the network does not define an encoder: .*"):
+    with refuses(".*: images need an encoder, which the network does not define: .*"):
         load_inputs(tmp_path / "images.npy", 4, None)
     with refuses(".*: images must have 5 pixels, not 4"):
         load_inputs(tmp_path / "images.npy", 5, ENCODER)
@@ -182,7 +182,8 @@ def test_graded_spikes_keep_their_values(tmp_path):
             {"series": np.zeros((3, 2, 4), int)},
             4,
             None,
-            "holds series, but the network does not define an encoder: give an encoder, or spikes (T, B, n)",
+            "series need an encoder, which the network does not define: give one (--encoder), or inputs of spikes "
+            "(T, B, n)",
         ),
     ],
 )

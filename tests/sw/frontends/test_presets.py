@@ -363,7 +363,10 @@ def test_preset_nir_steps_by_the_equations_of_nir_and_needs_a_time_step():
     )
     with pytest.raises(
         LoadError,
-        match=exactly("time_step_s must be given or a preset named, because NIR holds time constants but no time step"),
+        match=exactly(
+            "preset must be named ('auto' finds it), or time_step_s given, because NIR holds time constants but no "
+            "time step"
+        ),
     ):
         load(feed_forward(lif(2)))
 

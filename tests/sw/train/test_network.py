@@ -1,6 +1,7 @@
 """Chains of layers pass through the quantiser and give the same integers; see tests/training for PyTorch."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -44,17 +45,11 @@ def test_what_was_trained_is_what_runs(name):
 def test_a_saved_network_is_checked_and_placed_as_it_was_trained(tmp_path, capsys):
     recording = next(r for r in RECORDED.values() if not r.facts["input_value_width"])
     save(exported(recording), tmp_path / "net.nir")
-    main(
-        [
-            "check",
-            str(tmp_path / "net.nir"),
-            "--weight-bits",
-            str(recording.facts["weight_width"]),
-            "--board",
-            "ulx3s-85f",
-        ]
-    )
-    assert "first" in capsys.readouterr().out
+    main(["check", str(tmp_path / "net.nir"), "--board", "ulx3s-85f", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    bits = recording.facts["weight_width"]
+    assert bits != 8, "the width of a file that has none"
+    assert said["weight_bits"] == {name: {"bits": bits, "stored": bits} for name in ("first", "last")}
     network = quantise(load(tmp_path / "net.nir"), recording.quantisation)
     expected = quantise(exported(recording), recording.quantisation)
     for connection, other in zip(network.connections, expected.connections, strict=True):
