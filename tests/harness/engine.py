@@ -192,6 +192,8 @@ def run_engine(
                 continue
             run.packets += 1
             assert packet.parity == (acknowledged if packet.kind == PacketKind.ACK else step) & 1
+            if packet.kind != PacketKind.ACK:
+                assert packet.last == (step % steps == steps - 1)
             if packet.kind == PacketKind.SPIKE:
                 assert (step, packet.axon) not in run.spikes
                 run.spikes.add((step, packet.axon))
@@ -199,7 +201,6 @@ def run_engine(
             elif packet.kind == PacketKind.MEMBRANE:
                 run.membranes[step, packet.axon] = packet.value
             elif packet.kind == PacketKind.TICK:
-                assert packet.last == (step % steps == steps - 1)
                 answers.append(step & 1)
                 step += 1
             else:

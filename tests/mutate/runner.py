@@ -25,6 +25,7 @@ IDLE_SECONDS = 180
 """Time without any processor time after which a test counts as hanging."""
 _COPIED = ("hdl", "sim", "sw", "boards", "tests", "docs", "models", "qor", "examples")
 _FILES = ("pyproject.toml", "hatch_build.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
+_OF_HARDWARE = ("tests/hdl/test_members.py", "tests/hdl/test_use_of_signals.py")
 _HANGS = -1
 _TEST_FACTOR = 10  # a test fails after this multiple of its usual time, for a mutant may run forever
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -65,7 +66,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
-    everywhere = ["tests/test_conventions.py", *(["tests/hdl/test_members.py"] if path.startswith("hdl/") else [])]
+    everywhere = ["tests/test_conventions.py", *(_OF_HARDWARE if path.startswith("hdl/") else ())]
     wanted = [own, *everywhere, *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 

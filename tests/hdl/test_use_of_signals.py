@@ -1,0 +1,300 @@
+"""Every signal of a design that is read is driven, and every one that is driven is read: no connection was forgotten.
+
+What a small configuration leaves out is listed for it. The rest is the same for all designs: memories without enables
+read in every cycle, and constants may be written as signals.
+"""
+
+import importlib
+import pkgutil
+import re
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from amaranth.hdl import Fragment, Instance, Module, Signal, Value
+from amaranth.hdl._ast import Assign, Switch
+from amaranth.hdl._mem import MemoryInstance
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from harness.components import ATTENTION, EXAMPLES, GRADED, MAPS
+from harness.cores import MESHED
+
+from spikeloom import hdl
+from spikeloom.hdl.core.accumulate import Accumulator
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.core.row_reader import RowReader
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.host.answer_encoder import AnswerEncoder
+from spikeloom.hdl.host.bridge import HostBridge
+from spikeloom.hdl.host.readout import SpikeReadout
+from spikeloom.hdl.host.request_decoder import RequestDecoder
+from spikeloom.hdl.host.usb import UsbDevice, UsbLine, UsbPhy
+from spikeloom.hdl.lib.memory import LoadedMemory
+from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.top.axi import AxiLifCore
+from spikeloom.hdl.top.fabric import Fabric
+from spikeloom.hdl.top.top import Top
+from spikeloom.hdl.top.usb_top import UsbTop
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.host.usb import UsbParameters
+from spikeloom.sim.noc.mesh import MeshParameters
+
+
+def _signals(value):
+    """The signals of a value by identity. Clocks and resets of domains are none."""
+    try:
+        return {id(signal): signal for signal in Value.cast(value)._rhs_signals()}
+    except NotImplementedError:
+        return {}
+
+
+class Use:
+    """The signals of a design that are driven and those that are read, with the path of the first place by identity."""
+
+    def __init__(self, fragment):
+        self.driven, self.read = {}, {}
+        self._of(fragment, ())
+
+    def _note(self, found, signals, path):
+        for key, signal in signals.items():
+            found.setdefault(key, ".".join((*path, getattr(signal, "name", ""))))
+
+    def _statement(self, statement, path):
+        if isinstance(statement, Assign):
+            targets = {id(signal): signal for signal in statement._lhs_signals() if isinstance(signal, Signal)}
+            places = {key: signal for key, signal in _signals(statement.lhs).items() if key not in targets}
+            self._note(self.driven, targets, path)
+            self._note(self.read, places | _signals(statement.rhs), path)
+        elif isinstance(statement, Switch):
+            self._note(self.read, _signals(statement.test), path)
+            for _, statements, *_ in statement.cases:
+                for inner in statements:
+                    self._statement(inner, path)
+        else:
+            self._note(self.read, {id(signal): signal for signal in statement._rhs_signals()}, path)
+
+    def _of(self, fragment, path):
+        if isinstance(fragment, MemoryInstance):
+            for port in fragment._read_ports:
+                self._note(self.read, _signals(port._addr) | _signals(port._en), path)
+                self._note(self.driven, _signals(port._data), path)
+            for port in fragment._write_ports:
+                self._note(self.read, _signals(port._addr) | _signals(port._en) | _signals(port._data), path)
+        elif isinstance(fragment, Instance):
+            for value, direction in fragment.ports.values():
+                self._note(self.read if direction == "i" else self.driven, _signals(value), path)
+        else:
+            for statements in fragment.statements.values():
+                for statement in statements:
+                    self._statement(statement, path)
+            for number, (inner, name, _) in enumerate(fragment.subfragments):
+                self._of(inner, (*path, name or str(number)))
+
+
+def _ports(design, flow):
+    return {
+        key: signal.name
+        for _, member, value in design.signature.flatten(design)
+        if member.flow is flow
+        for key, signal in _signals(value).items()
+    }
+
+
+def use_of(design, platform=None):
+    """The signals that are read and not driven, and those that are driven and not read, by their paths."""
+    fragment = Fragment.get(design, platform)
+    use = Use(fragment)
+    inputs, outputs = _ports(design, In), _ports(design, Out)
+    undriven = [name for key, name in (outputs | use.read).items() if key not in use.driven and key not in inputs]
+    unread = [name for key, name in (inputs | use.driven).items() if key not in use.read and key not in outputs]
+    # States of state machines have no name, few users of a FIFO look behind its first element, and what the CRC of
+    # Amaranth and the USB device and PHY of LUNA leave open is not of this project.
+    passed_over = re.compile(r"(^|\.)((following(_valid)?)?$|(crc|device|phy)\.)")
+    return tuple(
+        sorted({name for name in found if not passed_over.search(name)})
+        for found in (_without_constants(undriven), unread)
+    )
+
+
+def _without_constants(undriven):
+    """Without constants, and without the two enables of memories for which neither is driven."""
+    constants = r"(^|\.)(zeros|ones|\$signal)$"
+    enables = r"(^|\.)(output_)?enable$"
+    owners = [re.sub(enables, "", name) for name in undriven if re.search(enables, name)]
+    return [
+        name
+        for name in undriven
+        if not re.search(constants, name)
+        and not (re.search(enables, name) and owners.count(re.sub(enables, "", name)) == 2)
+    ]
+
+
+ENCODER = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)
+READOUT = ReadoutParameters(outputs=16, width=8)
+UNITS = {"encoder": ENCODER, "readout": READOUT}
+MESH = FabricConfig(
+    tiles=(
+        None,
+        GRADED,
+        AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=8),
+        AerTileParameters(direction=AerDirection.OUTPUT, address_width=5, depth=8),
+        AttentionTileParameters(attention=ATTENTION[0]["parameters"], axon_width=12),
+        MESHED,
+    ),
+    mesh=MeshParameters(columns=3, rows=2, counters=True),
+    **UNITS,
+)
+READ_BACK = replace(GRADED, read_back=True)
+SINGLE = FabricConfig(core=MESHED, **UNITS)
+
+
+def component(name, arguments):
+    """A component of the examples."""
+    modules = (importlib.import_module(info.name) for info in pkgutil.walk_packages(hdl.__path__, f"{hdl.__name__}."))
+    return next(getattr(module, name) for module in modules if hasattr(module, name))(**arguments)
+
+
+DESIGNS = {
+    **{
+        f"{name} {number}": partial(component, name, arguments)
+        for name, several in EXAMPLES.items()
+        for number, arguments in enumerate(several)
+        if not name.endswith(("Port", "Signature")) and name != "HostBridge"  # a bridge with all its parts is below
+    },
+    "streamed rows": lambda: RowReader(GRADED, streamed=True),
+    "streamed sums": lambda: Accumulator(GRADED, streamed=True),
+    "streamed engine": lambda: LifEngine(GRADED, streamed=True),
+    "core": lambda: LifCore(READ_BACK),
+    "core of maps": lambda: LifCore(MAPS),
+    "core of a mesh": lambda: LifCore(replace(READ_BACK, destinations=4)),
+    "answers of several tiles": lambda: AnswerEncoder(9, 12, graded=True, several=True, latency=3),
+    "bridge": lambda: HostBridge(
+        9, 12, input_value_width=6, graded=True, tiles=4, counting=True, read_back=True, latency=4, **UNITS
+    ),
+    "readout of a mesh": lambda: SpikeReadout(READOUT, 9, 12, 4),
+    "requests": lambda: RequestDecoder(9, 3, value_width=6, read_back=True),
+    "memory": lambda: LoadedMemory(MESHED.memories["weights"], read_back=True),
+    "usb": lambda: UsbDevice(UsbParameters()),
+    "usb line": lambda: UsbLine(UsbParameters()),
+    "usb pins": UsbPhy,
+    "axi": lambda: AxiLifCore(MESHED),
+    "usb top": lambda: UsbTop(SINGLE, UsbParameters()),
+    "top": lambda: Top(SINGLE, 100),
+    "mesh": lambda: Fabric(MESH),
+}
+
+_LOAD = "load__(index|memory|plane|write_data|write_enable)"
+_MESH_ONLY = "registers\\.(delayed_sources|delayed_sinks|(delayed_)?(tick|ack)_destinations)"
+_READOUT_TOKENS = "tokens\\.(ack|ack_parity|sent|sinks)"
+_PLANE = r"configuration__plane"
+LEFT_OUT = {
+    # A core with few parts: no values, no words of neurons, no routes to tiles.
+    "SpikeEmitter 0": ("item_0", "value|rule"),
+    "SpikeEmitter [13]": ("", "rule"),
+    "LifEngine 0": (
+        r"emitter\.item_0",
+        rf"value|rule|waiting|sweep\.({_LOAD}|bank0\.neuron|bank0\.lane0\.kept_v_1)",
+    ),
+    "LifEngine [13]": ("", "rule|waiting"),
+    "LifEngine 2": ("", "waiting"),
+    "NeuronLane 0": ("", "neuron|kept_v_1"),
+    "NeuronBank 0": ("", rf"{_LOAD}|neuron|lane0\.kept_v_1"),
+    "NeuronSweep 0": ("", rf"{_LOAD}|bank0\.(neuron|lane0\.kept_v_1)"),
+    "streamed sums": ("", _LOAD),
+    "streamed engine": ("", rf"waiting|accumulator\.{_LOAD}"),
+    # Bytes of registers have no byte lane, and without a mesh there are no tokens of other tiles.
+    "core": ("", rf"{_PLANE}|engine\.waiting|{_MESH_ONLY}"),
+    "core of maps": ("", rf"{_PLANE}|engine\.(rule|waiting)|{_MESH_ONLY}"),
+    "core of a mesh": ("", _PLANE),
+    # The unit has memories of one sample only; the tile uses the other signals of the engine.
+    "AttentionUnit .": ("", r"engine\.(key|feature)_(head|read)"),
+    "AnswerEncoder .": ("turn|drop", "step_parity"),
+    "bridge": (rf"readout\.{_READOUT_TOKENS}", rf"{_PLANE}|readout\.tokens\.allowed"),
+    "SpikeReadout .": (rf"bank|following|{_READOUT_TOKENS}", r"sources|tokens\.allowed"),
+    "readout of a mesh": (_READOUT_TOKENS, r"tokens\.allowed"),
+    "RequestDecoder 0": ("too_large", ""),
+    "SharedWords 1": ("", "group"),
+    "LoadedMemory 2": (r"memory\.memory\.output_enable", "enable|output_enable"),
+    "SinglePortMemory 0": (r"memory\.output_enable", ""),
+    # A packet that arrived at its last router is counted where it leaves it.
+    "Router .": ("", "taken"),
+    "Mesh .": ("", r"router_\d_\d\.taken"),
+    "usb": ("", "vbus_valid"),
+    "usb pins": ("", "term_select"),
+    "usb line": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
+    "(usb )?top": (
+        rf"fabric\.bridge\.(program|too_large|encoder\.(turn|drop)|readout\.(bank|following|{_READOUT_TOKENS}))",
+        rf"fabric\.tiles\.(steps_done|core_1\.({_PLANE}|engine\.(rule|waiting)|{_MESH_ONLY}))"
+        rf"|fabric\.bridge\.({_PLANE}|sources|step_parity|readout\.tokens\.allowed"
+        r"|registers\.(sinks|(spike|tick|ack)_destinations))|line\..*|bus_resets",
+    ),
+    # The routers at the border have fewer links, and only cores send delayed tokens.
+    "mesh": (
+        r"tiles\.(aer_\d\.running\.tokens\.delayed_.*|counters_\d\.registers\.(north|east|south|west)_(packets|waits)"
+        rf"|configuration_3\.after__read_data)|bridge\.(program|readout\.{_READOUT_TOKENS})",
+        r"tiles\.(steps_done|.*\.configuration__(plane|write_data|write_enable)|core_5\.engine\.rule"
+        r"|mesh\.router_\d_\d\.taken|configuration_3\.after__(tile|index|memory|plane|write_enable|write_data)"
+        r"|aer_3\.registers\.(spike_destinations|step_cycles)|attention_4\.running\.engine\.(feature|key)_release)"
+        rf"|bridge\.({_PLANE}|readout\.tokens\.allowed)",
+    ),
+    "axi": (r"core\.(reset|clear)", rf"core\.({_PLANE}|step_done|engine\.(rule|waiting)|{_MESH_ONLY})"),
+}
+"""By a pattern of designs, patterns of the signals that are read and not driven, and of those that are not read."""
+
+
+def of_design(name):
+    return next((patterns for key, patterns in LEFT_OUT.items() if re.fullmatch(key, name)), ("", ""))
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_signal_is_driven_and_read(name):
+    for found, pattern in zip(use_of(DESIGNS[name]()), of_design(name), strict=True):
+        assert [signal for signal in found if not re.fullmatch(pattern, signal)] == []
+        if pattern:
+            assert found, "nothing is left out any more"
+
+
+class Wires(wiring.Component):
+    """Planted: a component in which one of two wires is not connected."""
+
+    def __init__(self, *, forgotten):
+        self.forgotten = forgotten
+        super().__init__({"a": In(4), "b": In(4), "x": Out(4), "y": Out(4)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = inner = BlockMemory(4, 8)
+        kept = Signal(4)
+        connections = {
+            "input": inner.write_data.eq(self.a),
+            "enable": inner.enable.eq(1),
+            "register": kept.eq(self.b),
+            "output": self.y.eq(kept),
+        }
+        m.d.comb += [statement for name, statement in connections.items() if name != self.forgotten]
+        m.d.comb += [
+            inner.write_address.eq(0),
+            inner.write_enable.eq(1),
+            inner.output_enable.eq(1),
+            inner.address.eq(1),
+            self.x.eq(inner.data),
+        ]
+        return m
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "found"),
+    [
+        ("nothing", ([], [])),
+        ("input", (["inner.write_data"], ["a"])),
+        ("enable", (["inner.enable"], [])),
+        ("register", (["kept"], ["b"])),
+        ("output", (["y"], ["kept"])),
+    ],
+)
+def test_a_forgotten_connection_is_found(forgotten, found):
+    assert use_of(Wires(forgotten=forgotten)) == found
