@@ -1,6 +1,7 @@
 """The trainings of ``make train`` in short: they learn, equal the integers, and resume after an interruption."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,9 +9,14 @@ import torch
 from harness.mnist import strokes
 from harness.networks import rng_of
 
+from spikeloom.compiler.quantise import quantise
+from spikeloom.datasets.mnist import pixel_levels
+from spikeloom.datasets.readout import accuracy
 from spikeloom.datasets.shipped import Digits
+from spikeloom.frontends.nir import load
+from spikeloom.sim.network.reference import simulate
 from spikeloom.train import __main__ as command
-from spikeloom.train.mnist import RECIPES, checkpoint, measure, train
+from spikeloom.train.mnist import RECIPES, VALIDATION, checkpoint, measure, network_file, split, train
 
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 
@@ -76,6 +82,21 @@ def test_an_interrupted_training_goes_on(tmp_path):
     resumed, _ = train(recipe, fitted, folder=tmp_path / "cut", report=lines.append)
     assert len(lines) == 1
     assert same(whole, resumed)
+
+
+def test_the_network_is_saved_with_its_bits(tmp_path, monkeypatch):
+    """Its integers are those that were measured, without any option."""
+    recipe = dataclasses.replace(BY_NAME["784-128-10 at 2 bits"], epochs=8, batch=16, hidden=60)
+    monkeypatch.setattr(command, "RECIPES", (recipe,))
+    monkeypatch.setattr(command, "load_mnist", lambda folder, part: digits_of(part, 6000))
+    assert command.main(["--data", ".", "--output", str(tmp_path), "--validate"]) == 0
+    outcome = json.loads((tmp_path / "summary.json").read_text())[0]
+    network = load(network_file(recipe, tmp_path))
+    digits = split(digits_of("train", 6000), VALIDATION)[1]
+    spikes = recipe.encoder.encode(pixel_levels(digits.images, recipe.pixel_bits))
+    found = simulate(quantise(network), spikes).spikes["digit"]
+    assert accuracy(found, digits.labels) == outcome["accuracy"] > 0.5
+    assert {population.weight_bits for population in network.populations} == {2}
 
 
 def test_the_order_of_recipes_is_checked(tmp_path, capsys, monkeypatch):

@@ -226,6 +226,8 @@ class Loading(Conversion):
     def calibration_of(self, network: Network) -> Calibration | None:
         """Return the activity of ``network`` on the data of ``--calibrate``; None without."""
         if self.calibrate is None:
+            if self.percentile is not None:
+                raise InputError("percentile must be left out, unless --calibrate gives the data")
             return None
         return _calibrated(network, self.calibrate, 100.0 if self.percentile is None else self.percentile, self.encoder)
 

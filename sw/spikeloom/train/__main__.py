@@ -1,7 +1,7 @@
 """``make train``: train what `spikeloom.train.mnist` describes, compare with the integers, and write a summary.
 
 A training that was interrupted resumes at its last epoch; what is finished is only measured again. The exit status is 1
-if a bound is missed.
+if a bound is missed. Networks of integers are saved for the other commands.
 """
 
 # PyTorch is installed only where networks are trained.
@@ -16,7 +16,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spikeloom.datasets.mnist import MnistError, fetch_mnist, load_mnist
-from spikeloom.train.mnist import RECIPES, VALIDATION, checkpoint, complaints, measure, split, train, write_summary
+from spikeloom.frontends.saving import save
+from spikeloom.train.mnist import (
+    RECIPES,
+    VALIDATION,
+    checkpoint,
+    complaints,
+    measure,
+    network_file,
+    split,
+    train,
+    write_summary,
+)
 
 __all__ = ["main"]
 
@@ -59,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"spikeloom: {recipe.name} must follow {recipe.start}: train that first", file=sys.stderr)
             return 2
         model, seconds = train(recipe, fitted, folder=kept, start=start, report=lambda line: print(line, flush=True))
+        if recipe.quantisation is not None:
+            save(model.to_network(), network_file(recipe, kept))
         for part, digits in (("validation", validation), ("test", test)):
             if part == "test" and options.validate:
                 continue

@@ -58,6 +58,7 @@ __all__ = [
     "distorted",
     "measure",
     "model_of",
+    "network_file",
     "split",
     "train",
     "write_summary",
@@ -368,6 +369,11 @@ def train(
 def checkpoint(recipe: Recipe, folder: Path) -> Path:
     """Return the file in ``folder`` that holds the last epoch of ``recipe``."""
     return folder / (recipe.name.replace(" ", "-") + ".pt")
+
+
+def network_file(recipe: Recipe, folder: Path) -> Path:
+    """Return the file in ``folder`` to which ``make train`` saves the network of ``recipe`` for the commands."""
+    return checkpoint(recipe, folder).with_suffix(".nir")
 
 
 def measure(recipe: Recipe, model: SpikingNetwork, digits: Digits, *, part: str, seconds: float) -> Outcome:

@@ -189,3 +189,6 @@ def test_calibration_data_choose_the_scales(tmp_path, capsys):
     assert sentence(capsys, "check", path, "--calibrate", tmp_path / "train.npy", "--percentile", "0") == (
         "percentile must be above 0 and at most 100, not 0.0"
     )
+    assert sentence(capsys, "check", path, "--percentile", "99") == (
+        "percentile must be left out, unless --calibrate gives the data"
+    )
