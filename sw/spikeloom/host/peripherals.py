@@ -30,6 +30,8 @@ __all__ = [
     "with_units",
 ]
 
+_REMEDY = "spikeloom bitstream NETWORK --units builds one"
+
 
 class UnitError(ValueError):
     """The units of a fabric do not support the request. The message is one sentence."""
@@ -88,7 +90,7 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
     ``input_axons`` ``(n,)`` are the axons of the input lines.
     """
     if parameters is None:
-        raise UnitError("the fabric must have an encoder to encode images on the board")
+        raise UnitError(f"the fabric must have an encoder to encode images on the board; {_REMEDY}")
     if not encoder.on_chip:
         raise UnitError(
             "the encoder must be rate, or latency with the curve 'floor', with integer settings, to run on the board, "
@@ -152,7 +154,7 @@ def readout_registers(
     are sent as well.
     """
     if parameters is None:
-        raise UnitError("the fabric must have a readout to answer on the board")
+        raise UnitError(f"the fabric must have a readout to answer on the board; {_REMEDY}")
     axons = np.asarray(output_axons)
     if (axons != axons[0] + np.arange(len(axons))).any():
         raise UnitError("the outputs must have consecutive axons to be read out on the board")
