@@ -50,5 +50,15 @@ EXACT = CoreParameters(v_width=14, accumulator_width=20, beta_fraction=8)
 """Accumulators that hold the sums of random networks in any placement."""
 EXACT_MAPS = replace(EXACT, coordinate_width=3)
 """The same with coordinates, for maps of up to eight by eight."""
-EXACT_MODELS = replace(EXACT_MAPS, synaptic_current=True, adaptation=True, noise_bits=6, delay_line=True, value_width=6)
+EXACT_MODELS = replace(
+    EXACT_MAPS,
+    synaptic_current=True,
+    adaptation=True,
+    noise_bits=6,
+    delay_line=True,
+    value_width=6,
+    second_threshold=True,
+    count_width=4,
+    lower_bound=True,
+)
 """The same with every neuron model."""

@@ -66,8 +66,11 @@ def test_random_cuts_of_random_networks():
         spiked, looped = interesting(network, assert_equal(parts, network, spikes))
         counts.update(cases=1, spiked=spiked, looped=looped, banded=any(cuts[1].values()))
         counts.update(cut=len(parts.parts) > len(network.populations))
+        whole = [population.parameters for population in network.populations]
+        counts.update(bounded=any(p.lower_bound is not None and len(set(p.lower_bound)) > 1 for p in whole))
+        counts.update(several=any(p.max_spikes > 1 for p in whole))
     assert min(counts["spiked"], counts["cut"]) > counts["cases"] * 3 // 4
-    assert counts["looped"] > counts["cases"] // 2
+    assert min(counts["looped"], counts["bounded"], counts["several"]) > counts["cases"] // 2
     assert counts["banded"] > counts["cases"] // 8
 
 

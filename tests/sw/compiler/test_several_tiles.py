@@ -72,7 +72,7 @@ def run_and_compare(program, network, spikes, rng):
 def test_random_networks_on_as_many_tiles_as_are_asked_for():
     rng = rng_of("test_random_networks_on_as_many_tiles_as_are_asked_for")
     counts = Counter()
-    for case in range(24):
+    for case in range(26):
         network, fabric, spikes = random_case(rng, spatial=case % 2 == 0)
         tiles = int(rng.integers(1, min(len(fabric.cores), len(network.populations) * 2) + 1))
         program = place(network, fabric, observe=some_of(rng, network), tiles=tiles, seed=case)
