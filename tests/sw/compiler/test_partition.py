@@ -24,7 +24,8 @@ STATE = [field.name for field in dataclasses.fields(NeuronState)]
 
 
 def random_case(rng, spatial):
-    core = dataclasses.replace(CORE, weight_width=int(rng.choice([1, 3, 8])))
+    own = CORE.per_neuron | {"lower_bound"}
+    core = dataclasses.replace(CORE, weight_width=int(rng.choice([1, 3, 8])), per_neuron=own)
     if spatial:
         network = random_spatial_network(rng, core, readout=bool(rng.integers(2)))
     else:
