@@ -86,6 +86,23 @@ def test_random_cores_and_extreme_values(request, part):
     assert not [name for name, times in seen.items() if not times]
 
 
+@pytest.mark.parametrize("feature", ["plain", "reset_value", "adaptation", "noise_bits"])
+def test_intermediate_values_take_every_bit(request, feature):
+    """Membrane, input and threshold at the ends of equal ranges, so that their sums need the widths they have."""
+    rng = rng_of(request.node.name)
+    more = {feature: EVERYTHING[feature]} if feature != "plain" else {}
+    core = dataclasses.replace(
+        PLAIN, **LEAKS["none"], accumulator_width=PLAIN.v_width, per_neuron=frozenset(PER_NEURON), **more
+    )
+    bench, widest = LaneBench(NeuronLane(core)), 0
+    low, high = signed_range(core.v_width)
+    for _ in range(8):
+        check = check_lane(bench, rng, size=250, wide=True)
+        extreme = (check.before.v == high) & (np.asarray(check.parameters.threshold) == low) & (check.spikes > 0)
+        widest += extreme.sum() * (check.parameters.reset is not Reset.NONE)
+    assert widest > 5
+
+
 def test_every_leak_is_reached():
     rng = rng_of("test_every_leak_is_reached")
     core = dataclasses.replace(PLAIN, synaptic_current=True, adaptation=True)
