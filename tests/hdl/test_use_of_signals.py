@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from amaranth.hdl import Fragment, Instance, Module, Signal, Value
-from amaranth.hdl._ast import Assign, Switch
+from amaranth.hdl import Cat, ClockSignal, Fragment, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl._ast import Assign, Concat, Slice, Switch
 from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -52,22 +52,46 @@ def _signals(value):
         return {}
 
 
+_EVERY = 1 << 20
+"""More bits than any signal has."""
+
+
 class Use:
-    """The signals of a design that are driven and those that are read, with the path of the first place by identity."""
+    """The signals of a design that are driven and those that are read, with the path of the first place by identity;
+    and of each signal, the bits that some assignment sets."""
 
     def __init__(self, fragment):
         self.driven, self.read = {}, {}
+        self.signals, self.bits = {}, {}
         self._of(fragment, ())
 
     def _note(self, found, signals, path):
         for key, signal in signals.items():
             found.setdefault(key, ".".join((*path, getattr(signal, "name", ""))))
 
+    def _set(self, target, count, first=0):
+        """Note that ``count`` bits, or as many as it has, of ``target`` are set, from ``first`` on."""
+        if isinstance(target, Signal):
+            count = min(count, len(target) - first)
+            self.signals[id(target)] = target
+            self.bits[id(target)] = self.bits.get(id(target), 0) | (1 << count) - 1 << first
+        elif isinstance(target, Slice) and isinstance(target.value, Signal):
+            self._set(target.value, min(count, len(target)), target.start)
+        elif isinstance(target, Concat):
+            for part in target.parts:
+                self._set(part, count)
+                count = max(0, count - len(part))
+        elif not isinstance(target, ClockSignal | ResetSignal):  # an element of an array, for example: any bit
+            for signal in target._lhs_signals():
+                if isinstance(signal, Signal):
+                    self._set(signal, _EVERY)
+
     def _statement(self, statement, path):
         if isinstance(statement, Assign):
             targets = {id(signal): signal for signal in statement._lhs_signals() if isinstance(signal, Signal)}
             places = {key: signal for key, signal in _signals(statement.lhs).items() if key not in targets}
             self._note(self.driven, targets, path)
+            self._set(statement.lhs, _EVERY if statement.rhs.shape().signed else len(statement.rhs))
             self._note(self.read, places | _signals(statement.rhs), path)
         elif isinstance(statement, Switch):
             self._note(self.read, _signals(statement.test), path)
@@ -104,6 +128,11 @@ def _ports(design, flow):
     }
 
 
+_OF_OTHERS = re.compile(r"(^|\.)((following(_valid)?)?$|(crc|device|phy)\.)")
+"""States of state machines have no name, few users of a FIFO look behind its first element, and what the CRC of
+Amaranth and the USB device and PHY of LUNA leave open is not of this project."""
+
+
 def use_of(design, platform=None):
     """The signals that are read and not driven, and those that are driven and not read, by their paths."""
     fragment = Fragment.get(design, platform)
@@ -111,13 +140,25 @@ def use_of(design, platform=None):
     inputs, outputs = _ports(design, In), _ports(design, Out)
     undriven = [name for key, name in (outputs | use.read).items() if key not in use.driven and key not in inputs]
     unread = [name for key, name in (inputs | use.driven).items() if key not in use.read and key not in outputs]
-    # States of state machines have no name, few users of a FIFO look behind its first element, and what the CRC of
-    # Amaranth and the USB device and PHY of LUNA leave open is not of this project.
-    passed_over = re.compile(r"(^|\.)((following(_valid)?)?$|(crc|device|phy)\.)")
     return tuple(
-        sorted({name for name in found if not passed_over.search(name)})
+        sorted({name for name in found if not _OF_OTHERS.search(name)})
         for found in (_without_constants(undriven), unread)
     )
+
+
+def never_set(design):
+    """The signals of which some bits are never set, although others are, with a number that has these bits.
+
+    Such bits are needed for nothing, except in layouts that several components share.
+    """
+    use = Use(Fragment.get(design, None))
+    missing = {key: (1 << len(signal)) - 1 & ~use.bits[key] for key, signal in use.signals.items()}
+    found = {
+        (use.driven[key], bits)
+        for key, bits in missing.items()
+        if bits and use.bits[key] and not bits & use.signals[key].init
+    }
+    return sorted((name, bits) for name, bits in found if not _OF_OTHERS.search(name))
 
 
 def _without_constants(undriven):
@@ -258,6 +299,31 @@ def test_every_signal_is_driven_and_read(name):
             assert found, "nothing is left out any more"
 
 
+_STATUS = r"(.*\.)?status"
+_FABRIC = rf"{_STATUS}|.*configuration__(index|plane)|(fabric\.)?tiles\.steps_done"
+UNUSED_BITS = {
+    # The last place of a word that all features share, words whose weights come with them, and the upper half of a
+    # buffer, which holds the identity.
+    "SpikeScanner [13]": "word_place",
+    "StreamSequencer .": "word",
+    "FrameSender .|Link 0": r"(sender\.)?write_address",
+    # CS# is low in every command.
+    "SdramController .": "pins__command",
+    # Registers have whole bytes, and ports of fabrics the usual widths.
+    "core.*|axi": _STATUS,
+    "(usb )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",
+    "mesh": rf"{_FABRIC}|tiles\.(aer_3\.running\.o__payload|mesh\.(moved|waiting)__\d)",
+}
+"""By a pattern of designs, a pattern of the signals of which some bits are never set."""
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_bit_of_a_signal_is_set_by_some_assignment(name):
+    pattern = next((pattern for key, pattern in UNUSED_BITS.items() if re.fullmatch(key, name)), "")
+    found = never_set(DESIGNS[name]())
+    assert [signal for signal in found if not re.fullmatch(pattern, signal[0])] == []
+
+
 class Wires(wiring.Component):
     """Planted: a component in which one of two wires is not connected."""
 
@@ -298,3 +364,28 @@ class Wires(wiring.Component):
 )
 def test_a_forgotten_connection_is_found(forgotten, found):
     assert use_of(Wires(forgotten=forgotten)) == found
+
+
+class Registers(wiring.Component):
+    """Planted: registers of 8 bits for values of ``width`` bits, of every kind of assignment."""
+
+    def __init__(self, width):
+        self.width = width
+        super().__init__({"i": In(width), "o": Out(8), "sum": Out(8), "parts": Out(8), "signed": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += [
+            self.o.eq(self.i),
+            self.sum.eq(self.sum + 1),
+            self.parts[:2].eq(self.i),
+            Cat(self.parts[2:4], self.parts[4:]).eq(self.i[: self.width - 2]),
+            self.signed.eq(self.i.as_signed()),
+        ]
+        return m
+
+
+def test_a_register_that_is_too_wide_is_found():
+    assert never_set(Registers(8)) == []
+    assert never_set(Registers(7)) == [("o", 0b1000_0000), ("parts", 0b1000_0000)]
+    assert never_set(Registers(5)) == [("o", 0b1110_0000), ("parts", 0b1110_0000)]

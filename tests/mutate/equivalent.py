@@ -27,6 +27,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/host/usb.py", "utmi.vbus_valid.eq(1),", "'1' becomes '2'", 0): (
         "the device of LUNA does not use this signal; the line is for one that would"
     ),
+    ("hdl/spikeloom/hdl/host/usb.py", "utmi.session_end.eq(0),", "'utmi.session_end.eq(0)' becomes '*()'", 0): (
+        "a signal without an assignment is 0; the line says what is meant"
+    ),
     ("hdl/spikeloom/hdl/host/frames.py", "length = Signal(range(self.largest + 1))", "'1' becomes '2'", 0): (
         "the range of a length that never occurs; a bit that it may take more is always 0"
     ),
