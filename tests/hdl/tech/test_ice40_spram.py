@@ -53,7 +53,13 @@ def test_words_come_back(shape, cells, monkeypatch, request):
     memory = SinglePortMemory(width, depth)
     assert memory.latency == (2 if depth <= 16384 else 3)
     planes = -(-width // 8)
+    # Where there are several blocks, some addresses differ in the number of the block only.
     addresses = [int(a) for a in rng.choice(depth, 60, replace=False)]
+    if depth > 16384:
+        low = [int(a) for a in rng.choice(depth % 16384 or 16384, 10, replace=False)]
+        twins = [at for a in low for at in range(a, depth, 16384)]
+        addresses = list(dict.fromkeys([*twins, *addresses]))[:60]
+        assert sum(a % 16384 == b % 16384 for a, b in itertools.combinations(addresses, 2)) >= 10
     words = dict.fromkeys(addresses, 0)
 
     async def bench(ctx):
