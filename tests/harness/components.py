@@ -10,6 +10,7 @@ from harness.cores import LEAN, MESHED
 from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.ethernet import Station
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.lfsr import Lfsr
@@ -33,6 +34,7 @@ PACKETS = [{"axon_width": 9, "value_width": 12}, {"axon_width": 16, "value_width
 SDRAM = [
     {"parameters": SdramParameters(chip=BOARDS[board], clock_hz=60_000_000)} for board in ("ulx3s", "colorlight-5a75b")
 ]
+STATION = Station(bytes.fromhex("a0b1c2d3e4f5"), bytes((10, 0, 7, 1)), 50_000)
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "AerReceiver": [{"address_width": 1}, {"address_width": 12}],
     "AerSender": [{"address_width": 1}, {"address_width": 12}],
@@ -60,6 +62,10 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "SpikeEncoder": [
         {"parameters": EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7), **of} for of in PACKETS
     ],
+    "PayloadRing": [{"depth": 16}, {"depth": 64}],
+    "EthernetReceiver": [{"station": STATION, "idle_cycles": 1000}],
+    "EthernetSender": [{"station": STATION}],
+    "EthernetLine": [{"station": STATION, "buffer": 256, "idle_cycles": 1000}],
     "FrameReceiver": [{"maximum_payload": size, "low_bytes": low} for size, low in ((64, 2), (200, 3), (255, 2))],
     "FrameSender": [{"identity": bytes(40), "offset_width": width} for width in (9, 16)],
     "Link": [{"parameters": LinkParameters(), "identity": bytes(40)}],

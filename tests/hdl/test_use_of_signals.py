@@ -263,7 +263,7 @@ LEFT_OUT = {
     "Mesh .": ("", r"router_\d_\d\.taken"),
     "usb": ("", "vbus_valid"),
     "usb pins": ("", "term_select"),
-    "usb line": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
+    "usb line|EthernetLine 0": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
     "(usb )?top": (
         rf"fabric\.bridge\.(program|too_large|encoder\.(turn|drop)|readout\.(bank|following|{_READOUT_TOKENS}))",
         rf"fabric\.tiles\.(steps_done|core_1\.({_PLANE}|engine\.(rule|waiting)|{_MESH_ONLY}))"
@@ -307,6 +307,8 @@ UNUSED_BITS = {
     "SpikeScanner [13]": "word_place",
     "StreamSequencer .": "word",
     "FrameSender .|Link 0": r"(sender\.)?write_address",
+    # Bytes with which those of a frame are compared.
+    "Ethernet(Receiver|Line) 0": r"(receiver\.)?\w+_(value|mask)",
     # CS# is low in every command.
     "SdramController .": "pins__command",
     # Registers have whole bytes, and ports of fabrics the usual widths.

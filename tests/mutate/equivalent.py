@@ -27,6 +27,18 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/host/usb.py", "utmi.vbus_valid.eq(1),", "'1' becomes '2'", 0): (
         "the device of LUNA does not use this signal; the line is for one that would"
     ),
+    (
+        "hdl/spikeloom/hdl/lib/registers.py",
+        "parts = Cat(Cat(word.get(byte, Const(0)), Const(0, 8))[:8] for byte in range(4))",
+        "'4' becomes '5'",
+        0,
+    ): "two bits select one of the first four bytes; a fifth one is never selected",
+    (
+        "hdl/spikeloom/hdl/lib/registers.py",
+        "words.setdefault(place // 4, {})[place % 4] = value[first : first + 8]",
+        "'8' becomes '9'",
+        0,
+    ): "the ninth bit is cut off where the bytes of a word are put together",
     ("hdl/spikeloom/hdl/host/usb.py", "utmi.session_end.eq(0),", "'utmi.session_end.eq(0)' becomes '*()'", 0): (
         "a signal without an assignment is 0; the line says what is meant"
     ),
