@@ -6,6 +6,7 @@ same board, in whatever state it was left, gets a new host on a good line and mu
 """
 
 from collections import Counter
+from contextlib import closing
 
 from harness.fake_board import IDENTITY, INPUTS, FakeBoard, answer_of, program_of
 from spikeloom.host.driver import Board
@@ -14,7 +15,7 @@ from spikeloom.host.protocols import DriverError
 from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport, Transport
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 
-__all__ = ["WrongAnswer", "run_with_faults"]
+__all__ = ["BoardOnLine", "WrongAnswer", "run_with_faults"]
 
 RATES = (
     {},
@@ -58,9 +59,14 @@ class _CutLine(Transport):
     def now(self):
         return self._inner.now()
 
+    def close(self):
+        self._inner.close()
 
-class _BoardOnLine:
+
+class BoardOnLine:
     """A board that keeps its state while hosts come and go."""
+
+    rates = RATES
 
     def __init__(self, program, model_class, parameters):
         self.fake = FakeBoard(program)
@@ -69,9 +75,19 @@ class _BoardOnLine:
         self._resets = 0
 
     def line(self):
-        return ModelTransport(self.model, self._serve)
+        """A good line to the board."""
+        return ModelTransport(self.model, self.serve)
 
-    def _serve(self, model):
+    def faulty_line(self, seed, rates):
+        """A line with faults, and their numbers by kind."""
+        faulty = FaultyTransport(self.line(), seed=seed, **rates)
+        return faulty, faulty.faults
+
+    def close(self):
+        """End the board."""
+
+    def serve(self, model):
+        """Process what the link has received, and give it the answers."""
         if model.resets != self._resets:
             self._resets = model.resets
             self.fake.begin()
@@ -98,7 +114,36 @@ def _check(program, spikes, result, when):
         raise WrongAnswer(f"spikes and membranes must be those of the network {when}, and differ")
 
 
-def run_with_faults(rng, *, faults, model_class=DeviceModel):
+def _hosts(board, program, parameters, rng):
+    """Let several hosts use the board over bad lines, and one over a good one; count faults and outcomes."""
+    happened, ended = Counter(), Counter()
+    for _ in range(int(rng.integers(1, 5))):  # successive hosts on the same board
+        density = rng.choice((0.2, 0.9))  # with few spikes, each frame has a TICK, so a lost frame is noticed
+        spikes = rng.random((int(rng.integers(1, 8)), int(rng.integers(1, 20)), INPUTS)) < density
+        rates = board.rates[rng.integers(len(board.rates))]
+        faulty, counted = board.faulty_line(int(rng.integers(1 << 31)), rates)
+        line = _CutLine(faulty, int(rng.integers(1, 20_000)) if rng.random() < 0.4 else None)
+        try:
+            result = _run(board, program, line, spikes, parameters)
+        except (LinkError, DriverError) as error:
+            if "\n" in str(error) or not str(error):
+                raise WrongAnswer(f"an error must be one sentence, not {str(error)!r}") from error
+            ended["error"] += 1
+            happened["line cut"] += line.left is not None and line.left < 0
+        else:
+            _check(program, spikes, result, "on a bad line")
+            ended["equal"] += 1
+        happened.update(counted)
+    try:
+        result = _run(board, program, board.line(), spikes, parameters)
+    except (LinkError, DriverError) as error:
+        raise WrongAnswer(f"a board must be of use to a new host, and is not: {error}") from error
+    _check(program, spikes, result, "for a new host")
+    ended["new host equal"] += 1
+    return happened, ended
+
+
+def run_with_faults(rng, *, faults, model_class=DeviceModel, board_class=BoardOnLine):
     """Do runs until ``faults`` have happened; return the number of faults of each kind, and of runs by their outcome.
 
     Raises `WrongAnswer` for any outcome but the two allowed ones.
@@ -109,28 +154,8 @@ def run_with_faults(rng, *, faults, model_class=DeviceModel):
         program = program_of(rng, membranes=membranes, words=(int(rng.integers(20, 400)), 2))
         size = 1 << int(rng.integers(6, 11))
         parameters = LinkParameters(receive_buffer=size, transmit_buffer=size, maximum_payload=64)
-        board = _BoardOnLine(program, model_class, parameters)
-        for _ in range(int(rng.integers(1, 5))):  # successive hosts on the same board
-            density = rng.choice((0.2, 0.9))  # with few spikes, each frame has a TICK, so a lost frame is noticed
-            spikes = rng.random((int(rng.integers(1, 8)), int(rng.integers(1, 20)), INPUTS)) < density
-            rates = RATES[rng.integers(len(RATES))]
-            faulty = FaultyTransport(board.line(), seed=int(rng.integers(1 << 31)), **rates)
-            line = _CutLine(faulty, int(rng.integers(1, 20_000)) if rng.random() < 0.4 else None)
-            try:
-                result = _run(board, program, line, spikes, parameters)
-            except (LinkError, DriverError) as error:
-                if "\n" in str(error) or not str(error):
-                    raise WrongAnswer(f"an error must be one sentence, not {str(error)!r}") from error
-                ended["error"] += 1
-                happened["line cut"] += line.left is not None and line.left < 0
-            else:
-                _check(program, spikes, result, "on a bad line")
-                ended["equal"] += 1
-            happened.update(faulty.faults)
-        try:
-            result = _run(board, program, board.line(), spikes, parameters)
-        except (LinkError, DriverError) as error:
-            raise WrongAnswer(f"a board must be of use to a new host, and is not: {error}") from error
-        _check(program, spikes, result, "for a new host")
-        ended["new host equal"] += 1
+        with closing(board_class(program, model_class, parameters)) as board:
+            happened_now, ended_now = _hosts(board, program, parameters, rng)
+        happened.update(happened_now)
+        ended.update(ended_now)
     return happened, ended

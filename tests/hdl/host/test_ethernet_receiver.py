@@ -87,7 +87,13 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+QUICK = 6
+"""Number of bugs that are planted in each run of the tests; all others in the long one."""
+
+
+@pytest.mark.parametrize(
+    "bug", [pytest.param(bug, marks=[pytest.mark.slow] * (place >= QUICK)) for place, bug in enumerate(BUGS)]
+)
 def test_a_planted_bug_is_found(bug, monkeypatch, request):
     old, new, frame = BUGS[bug]
     plant(monkeypatch, "spikeloom.hdl.host.ethernet", ethernet_receiver, old, new)

@@ -19,10 +19,11 @@ from spikeloom.sim.host.ethernet import (
     checksum,
     ethernet_frame,
     largest_datagram,
+    link_over_udp,
     refusal_holder,
     udp_frame,
 )
-from spikeloom.sim.host.link import LARGEST_PAYLOAD, Frame, Kind
+from spikeloom.sim.host.link import LARGEST_PAYLOAD, Frame, Kind, LinkParameters
 
 FIRST, SECOND, THIRD = HOSTS
 
@@ -53,6 +54,9 @@ def test_a_frame_of_the_link_is_a_datagram():
     longest = Frame(payload=b"\x01" * LARGEST_PAYLOAD, sequence=0x01010101, acknowledge=0x01010101, limit=0x01010101)
     assert len(longest.encode()) <= largest_datagram(LARGEST_PAYLOAD) <= 1472
     assert UDP_LINK.maximum_payload == LARGEST_PAYLOAD
+    assert link_over_udp(LinkParameters()) == UDP_LINK
+    chosen = LinkParameters(receive_buffer=512)
+    assert link_over_udp(chosen) is chosen
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 17, 18, 19, 500, 1472])

@@ -28,6 +28,7 @@ __all__ = [
     "ETHERNET_HZ",
     "FCS_BYTES",
     "IDLE_CYCLES",
+    "IDLE_S",
     "IPV4_HEADER",
     "LARGEST_FRAME",
     "OPENING",
@@ -45,6 +46,7 @@ __all__ = [
     "ethernet_frame",
     "ipv4_frame",
     "largest_datagram",
+    "link_over_udp",
     "refusal_holder",
     "udp_frame",
 ]
@@ -54,7 +56,9 @@ ETHERNET_HZ = 125_000_000
 DEFAULT_ADDRESS = "192.168.1.50"
 DEFAULT_PORT = 50_505
 IDLE_CYCLES = 1 << 32
-"""Cycles of the Ethernet clock without a datagram of its host (34 s) after which another host may open a session."""
+"""Cycles of the Ethernet clock without a datagram of its host after which another host may open a session."""
+IDLE_S = -(-IDLE_CYCLES // ETHERNET_HZ)
+"""The same in seconds, rounded up."""
 
 BROADCAST = b"\xff" * 6
 SMALLEST_FRAME, LARGEST_FRAME = 64, 1518
@@ -69,6 +73,11 @@ REFUSAL = b"\0BUSY\0"
 
 UDP_LINK = LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=1400)
 """Sizes of the link over UDP: the longest payload, so that a datagram carries as much as possible."""
+
+
+def link_over_udp(parameters: LinkParameters) -> LinkParameters:
+    """Return the sizes of the link over UDP: `UDP_LINK` instead of the defaults; sizes that were chosen stay."""
+    return UDP_LINK if parameters == LinkParameters() else parameters
 
 
 class Kind:
