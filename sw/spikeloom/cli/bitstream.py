@@ -27,6 +27,7 @@ from spikeloom.datasets.inputs import InputError
 from spikeloom.host.peripherals import with_units
 from spikeloom.model.network import Network
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.ethernet import EthernetParameters
 from spikeloom.sim.host.usb import UsbParameters
 
 __all__ = ["bitstream"]
@@ -77,6 +78,30 @@ def bitstream(
             help="Serial number of the USB device, for --link usb; default: none.", metavar="TEXT", show_default=False
         ),
     ] = None,
+    ip: Annotated[
+        str | None,
+        typer.Option(
+            help=f"IPv4 address of the board, for --link udp; default: {EthernetParameters().address}.",
+            metavar="ADDRESS",
+            show_default=False,
+        ),
+    ] = None,
+    udp_port: Annotated[
+        int | None,
+        typer.Option(
+            help=f"UDP port of the board, for --link udp; default: {EthernetParameters().port}.",
+            metavar="PORT",
+            show_default=False,
+        ),
+    ] = None,
+    mac: Annotated[
+        str | None,
+        typer.Option(
+            help="MAC address of the board, for --link udp; default: one that is derived from the bitstream.",
+            metavar="MAC",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(help="Number of seeds for place and route; the best result is used.", metavar="N", min=1),
@@ -122,6 +147,7 @@ def bitstream(
         link=hardware.link,
         baud_rate=baud,
         usb=_usb(usb_id, usb_serial),
+        ethernet=_ethernet(ip, udp_port, mac),
         seeds=seeds,
         announce=note,
     )
@@ -138,6 +164,18 @@ def _usb(number: str | None, serial: str | None) -> UsbParameters | None:
     if number is None and serial is None:
         return None
     return UsbParameters.from_text(number or UsbParameters().number, serial or "")
+
+
+def _ethernet(ip: str | None, port: int | None, mac: str | None) -> EthernetParameters | None:
+    """Return the addresses of the board; None if no option was given."""
+    if ip is None and port is None and mac is None:
+        return None
+    default = EthernetParameters()
+    return EthernetParameters(
+        address=default.address if ip is None else ip,
+        port=default.port if port is None else port,
+        mac=default.mac if mac is None else mac,
+    )
 
 
 def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, baked: bool, quiet: bool) -> FabricConfig:

@@ -164,9 +164,9 @@ def link_of(hardware: Hardware) -> LinkKind:
     """
     if hardware.board is not None and hardware.link is not None:
         return board_of(hardware).link_kind
-    known = {kind.option: kind for kind in (LinkKind.UART, LinkKind.USB)}
+    known = {kind.option: kind for kind in (LinkKind.UART, LinkKind.USB, LinkKind.UDP)}
     if hardware.link not in (None, *known):
-        raise InputError(f"link must be {' or '.join(known)}, not {hardware.link!r}")
+        raise InputError(f"link must be one of {', '.join(known)}, not {hardware.link!r}")
     return known[hardware.link or LinkKind.UART.option]
 
 

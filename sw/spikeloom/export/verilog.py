@@ -7,6 +7,7 @@ reads hold everything that depends on the network.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.program import Program
+from spikeloom.sim.host.ethernet import EthernetParameters, link_over_udp
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.files import replaced, write_whole
@@ -64,19 +66,33 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
 
 
 def export_fabric(
-    program: Program, folder: Path, *, divisor: int, link: LinkKind = LinkKind.UART, usb: UsbParameters | None = None
+    program: Program,
+    folder: Path,
+    *,
+    divisor: int,
+    link: LinkKind = LinkKind.UART,
+    usb: UsbParameters | None = None,
+    ethernet: EthernetParameters | None = None,
 ) -> list[Path]:
     """Write ``top.v``, ``program.npz`` and ``axons.json`` into ``folder``, and return their paths.
 
-    ``top.v`` is the whole fabric with its link at its pins: a UART of ``divisor`` clock cycles per bit, or a USB
-    device, which also needs clocks of 48 and 12 MHz. ``program.npz`` holds the words of all memories of all tiles.
+    ``top.v`` is the whole fabric with its link at its pins: a UART of ``divisor`` clock cycles per bit; a USB device,
+    which also needs clocks of 48 and 12 MHz; or an Ethernet device at GMII, with the clock of its PHY.
+    ``program.npz`` holds the words of all memories of all tiles.
     """
+    from spikeloom.hdl.top.ethernet_top import EthernetTop
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.usb_top import UsbTop
     from spikeloom.hdl.top.verilog import write_verilog
 
-    is_usb = link is LinkKind.USB
-    top = UsbTop(program.fabric, usb or UsbParameters()) if is_usb else Top(program.fabric, divisor)
+    top: UsbTop | EthernetTop | Top
+    if link is LinkKind.USB:
+        top = UsbTop(program.fabric, usb or UsbParameters())
+    elif link is LinkKind.UDP:
+        fabric = dataclasses.replace(program.fabric, link=link_over_udp(program.fabric.link))
+        top = EthernetTop(fabric, ethernet or EthernetParameters())
+    else:
+        top = Top(program.fabric, divisor)
     verilog = write_verilog(top, "top", folder / "cache")
     write_whole(folder / "top.v", verilog.read_bytes())
     with replaced(folder / "program.npz") as scratch:

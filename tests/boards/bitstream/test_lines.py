@@ -4,14 +4,17 @@ import dataclasses
 import sys
 
 import pytest
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Fragment, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from spikeloom.boards.bitstream.builder import board_plan, build
 from spikeloom.boards.bitstream.lines import LINES
 from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.hdl.host.ethernet import GMII_PINS
+from spikeloom.sim.host.ethernet import UDP_LINK, EthernetParameters
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.usb import UsbParameters
 
 FIRST = {kind: name for name, board in reversed(BOARDS.items()) for kind in board.links}
@@ -64,6 +67,46 @@ def test_a_board_with_usb_has_its_pins_and_clocks(name):
     assert "uart_0" not in constraints
 
 
+class EthernetEcho(Component):
+    """GMII of an Ethernet device, with only the two clocks behind it."""
+
+    def __init__(self):
+        super().__init__(GMII_PINS)
+
+    def elaborate(self, platform):
+        m = Module()
+        errors = Signal()
+        m.d.ethernet += [self.tx_data.eq(self.rx_data), self.tx_valid.eq(self.rx_valid & ~errors)]
+        m.d.sync += errors.eq(self.rx_error ^ errors)
+        return m
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if LinkKind.UDP in board.links])
+def test_a_board_with_ethernet_has_its_pins_and_clocks(name):
+    board = BOARDS[name].with_link("udp")
+    assert board.ethernet is not None
+    assert board.link == board.ethernet.where
+    plan = board_plan(board, bytes(16), design=lambda board, identity: EthernetEcho())
+    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    for pin in ("rx_clk", "rx_data", "tx_clk", "tx_data", "rst"):
+        assert f"eth_rgmii_{board.ethernet.number}__{pin}__io" in constraints
+    for line in ('NET "ethernet_clock" 125000000.0 HZ', 'NET "fabric_clock" '):
+        assert line in constraints
+    assert [netlist.count(f"cell \\{cell} ") for cell in ("IDDRX1F", "ODDRX1F", "DELAYG")] == [5, 6, 11]
+    # Either the data from the PHY or the clock to it is delayed, by 80 steps of 25 ps.
+    assert netlist.count("parameter \\DEL_VALUE 80\n") == (1 if board.ethernet.tx_delay_s else 5)
+    assert "uart_0" not in constraints
+
+
+def test_sizes_of_a_fabric_with_ethernet():
+    board = BOARDS["ecpix5-85"].with_link("udp")
+    assert board.buildable_fabric().link == UDP_LINK
+    chosen = dataclasses.replace(board.buildable_fabric(), link=LinkParameters(receive_buffer=2048))
+    assert dataclasses.replace(board, fabric=chosen).buildable_fabric() == chosen
+    with pytest.raises(ValueError, match=r"^Board ecpix5-85 must have pll_hz, because it has Ethernet$"):
+        dataclasses.replace(board, pll_hz=None)
+
+
 def test_clocks_of_a_board_with_usb():
     """Any clock that the PLL makes, since there is no baud rate; never the oscillator, because USB needs its pin."""
     board = BOARDS["orangecrab-85f"].with_link("usb")
@@ -80,6 +123,11 @@ def test_clocks_of_a_board_with_usb():
     [
         ("usb", {"baud_rate": 1_000_000}, "Baud rate of ulx3s-12f must be left out with the link usb"),
         ("uart", {"usb": UsbParameters()}, "USB numbers of ulx3s-12f must be left out with the link uart"),
+        (
+            "usb",
+            {"ethernet": EthernetParameters()},
+            "Ethernet addresses of ulx3s-12f must be left out with the link usb",
+        ),
     ],
 )
 def test_options_of_another_link(tmp_path, link, options, message):

@@ -133,5 +133,5 @@ def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
     assert usb is choose_fabric(board.device, link=LinkKind.USB)
     assert not shortages(usb.core, board.device, link=LinkKind.USB)
     assert usb.synapses < BOARDS["ulx3s-85f"].buildable_fabric().synapses
-    with pytest.raises(ValueError, match=r"^link must be one of UART, USB, whose cost is known, not UDP$"):
-        choose_fabric(board.device, link=LinkKind.UDP)
+    with pytest.raises(ValueError, match=r"^link must be one of UART, UDP, USB, whose cost is known, not SIMULATION$"):
+        choose_fabric(board.device, link=LinkKind.SIMULATION)

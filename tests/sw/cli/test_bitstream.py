@@ -21,6 +21,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.ethernet import EthernetParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.contents import program_digest
@@ -104,6 +105,24 @@ def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypa
     said = capsys.readouterr()
     assert "412" in said.out
     assert said.out.endswith("out/ulx3s-85f.bit\nload it with: spikeloom flash ulx3s-85f\n")
+
+
+def test_the_addresses_of_a_board_on_ethernet(capsys, monkeypatch):
+    asked = []
+
+    def build(board, output, *, link, ethernet, **settings):
+        asked.append((link, ethernet))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
+    board = ["bitstream", "--board", "ecpix5-85", "--fabric", "small", "--link", "udp"]
+    mac = "02:00:00:00:00:07"
+    for options in ([], ["--ip", "10.0.0.7"], ["--udp-port", "7", "--mac", mac]):
+        assert refused(capsys, *board, *options) == "enough"
+    expected = [None, EthernetParameters(address="10.0.0.7"), EthernetParameters(port=7, mac=mac)]
+    assert asked == [("udp", addresses) for addresses in expected]
+    message = "address must be an IPv4 address of one board, such as 192.168.1.50, not 'board'"
+    assert refused(capsys, *board, "--ip", "board") == message
 
 
 def test_the_link_and_the_numbers_of_its_device(capsys, monkeypatch):

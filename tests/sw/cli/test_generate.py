@@ -9,9 +9,11 @@ from harness.cli import sentence
 
 from spikeloom.cli.app import main
 from spikeloom.datasets.shipped import shipped
+from spikeloom.hdl.top.ethernet_top import EthernetTop
 from spikeloom.hdl.top.top import Top
 from spikeloom.hdl.top.usb_top import UsbTop
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.ethernet import UDP_LINK
 
 
 def test_generate_writes_verilog_and_images(network, capsys):
@@ -70,9 +72,16 @@ def test_generate_for_a_board_and_with_fields_of_the_core(network, capsys):
 
 
 def test_the_link_of_a_fabric(network, capsys, written):
-    """A UART or a USB device at the pins; without a board, every link for which there is hardware."""
-    for link in ([], ["--link", "usb"], ["--link", "usb", "--board", "ulx3s-85f"], ["--link", "uart"]):
+    """A UART, or a device for USB or Ethernet; without a board, every link for which there is hardware."""
+    for link in (
+        [],
+        ["--link", "usb"],
+        ["--link", "usb", "--board", "ulx3s-85f"],
+        ["--link", "uart"],
+        ["--link", "udp"],
+    ):
         main(["generate", network, "--output", "out", "--format", "fabric", *link])
-    assert [type(design) for design in written] == [Top, UsbTop, UsbTop, Top]
-    message = sentence(capsys, "generate", network, "--format", "fabric", "--link", "udp")
-    assert message == "link must be uart or usb, not 'udp'"
+    assert [type(design) for design in written] == [Top, UsbTop, UsbTop, Top, EthernetTop]
+    assert written[-1].fabric.link == UDP_LINK
+    message = sentence(capsys, "generate", network, "--format", "fabric", "--link", "simulation")
+    assert message == "link must be one of uart, usb, udp, not 'simulation'"

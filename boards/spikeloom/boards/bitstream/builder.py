@@ -39,6 +39,7 @@ from spikeloom.boards.targets.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.targets.registry import find_board
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_identity
+from spikeloom.sim.host.ethernet import EthernetParameters
 from spikeloom.sim.host.identity import PROTOCOL_VERSION, LinkKind
 from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.files import read_text, write_whole
@@ -96,6 +97,7 @@ def build(
     clock_mhz: float | None = None,
     link: str | None = None,
     usb: UsbParameters | None = None,
+    ethernet: EthernetParameters | None = None,
     baud_rate: int | None = None,
     seeds: int = SEEDS,
     announce: Callable[[str], None] = print,
@@ -117,6 +119,8 @@ def build(
         Link to the host, such as ``"uart"``; default: that of the board.
     usb : UsbParameters, optional
         Numbers and serial number of the USB device, for the link ``"usb"``.
+    ethernet : EthernetParameters, optional
+        Addresses of the board, for the link ``"udp"``.
     baud_rate : int, optional
         Baud rate of the serial link; default: the highest that the USB bridge and the clock allow.
     seeds : int
@@ -147,6 +151,12 @@ def build(
         if board.link_kind is not LinkKind.USB:
             raise ValueError(f"USB numbers of {board.name} must be left out with the link {board.link_kind.option}")
         board = dataclasses.replace(board, usb_device=usb)
+    if ethernet is not None:
+        if board.link_kind is not LinkKind.UDP:
+            raise ValueError(
+                f"Ethernet addresses of {board.name} must be left out with the link {board.link_kind.option}"
+            )
+        board = dataclasses.replace(board, ethernet_device=ethernet)
     if clock_mhz is not None:
         with_clock = board.with_clock(clock_mhz * 1e6)
         if with_clock is None:

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.build import Attrs
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 
 from spikeloom.boards.families.flow import ToolError
-from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, usb_clocks
+from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, received_clock, usb_clocks
 from spikeloom.boards.targets.board import BoardDescription
+from spikeloom.sim.host.ethernet import ETHERNET_HZ
 from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["LINES", "Line"]
+
+
+_PHY_RESET_S = 20e-3
+"""Duration of the reset of an Ethernet PHY; data sheets ask for 10 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +106,57 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
     ]
 
 
+def _udp_design(board: BoardDescription, identity: bytes) -> Component:
+    from spikeloom.hdl.top.ethernet_top import EthernetTop
+
+    return EthernetTop(board.buildable_fabric(), board.ethernet_device, identity, clock_hz=round(board.clock_hz))
+
+
+def _connect_udp(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
+    from spikeloom.hdl.host.rgmii import Rgmii
+
+    assert board.ethernet is not None
+    pins = platform.request("eth_rgmii", board.ethernet.number, dir="-")
+    # The PHY is reset with the fabric, and for a while after it.
+    count = Signal(range(round(_PHY_RESET_S * board.clock_hz) + 1), init=round(_PHY_RESET_S * board.clock_hz))
+    runs = Signal()
+    with m.If(count != 0):
+        m.d.sync += count.eq(count - 1)
+    with m.Else():
+        m.d.sync += runs.eq(1)
+    if hasattr(pins, "rst"):
+        m.submodules.phy_reset_buffer = reset = io.Buffer("o", pins.rst)
+        m.d.comb += reset.o.eq(~runs)
+    m.submodules.rx_clock_buffer = clock = io.Buffer("i", pins.rx_clk)
+    platform.add_clock_constraint(received_clock(m, clock.i, runs), ETHERNET_HZ)
+    m.submodules.rgmii = rgmii = Rgmii(rx_delay_s=board.ethernet.rx_delay_s, tx_delay_s=board.ethernet.tx_delay_s)
+    # Two names are common.
+    rx_control, tx_control = (
+        getattr(pins, f"{way}_ctl") if hasattr(pins, f"{way}_ctl") else getattr(pins, f"{way}_ctrl")
+        for way in ("rx", "tx")
+    )
+    m.submodules.rx_control_buffer = rx_control_buffer = io.Buffer("i", rx_control)
+    m.submodules.rx_data_buffer = rx_data_buffer = io.Buffer("i", pins.rx_data)
+    m.submodules.tx_clock_buffer = tx_clock_buffer = io.Buffer("o", pins.tx_clk)
+    m.submodules.tx_control_buffer = tx_control_buffer = io.Buffer("o", tx_control)
+    m.submodules.tx_data_buffer = tx_data_buffer = io.Buffer("o", pins.tx_data)
+    m.d.comb += [
+        rgmii.rx_control.eq(rx_control_buffer.i),
+        rgmii.rx_nibble.eq(rx_data_buffer.i),
+        tx_clock_buffer.o.eq(rgmii.tx_clock),
+        tx_control_buffer.o.eq(rgmii.tx_control),
+        tx_data_buffer.o.eq(rgmii.tx_nibble),
+        design.rx_data.eq(rgmii.rx_data),
+        design.rx_valid.eq(rgmii.rx_valid),
+        design.rx_error.eq(rgmii.rx_error),
+        rgmii.tx_data.eq(design.tx_data),
+        rgmii.tx_valid.eq(design.tx_valid),
+    ]
+
+
 LINES = {
     LinkKind.UART: Line(design=_uart_design, connect=_connect_uart),
     LinkKind.USB: Line(design=_usb_design, connect=_connect_usb),
+    LinkKind.UDP: Line(design=_udp_design, connect=_connect_udp),
 }
 """The kinds of links that can be built."""

@@ -22,6 +22,7 @@ __all__ = [
     "gowin_settings",
     "ice40_settings",
     "pll_clock",
+    "received_clock",
     "usb_clocks",
 ]
 
@@ -338,3 +339,15 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     m.submodules.usb_reset = ResetSynchronizer(~locked, domain="usb")
     m.d.comb += [ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)]
     return fast, slow
+
+
+def received_clock(m: Module, source: Value, runs: Signal) -> Signal:
+    """Add the domain ``ethernet`` to ``m``, with the clock ``source`` that a PHY sends, and return this clock.
+
+    The caller adds a constraint to it. The domain is in reset until ``runs`` is high.
+    """
+    clock = Signal(name="ethernet_clock")
+    m.domains.ethernet = ClockDomain("ethernet")
+    m.submodules.ethernet_reset = ResetSynchronizer(~runs, domain="ethernet")
+    m.d.comb += [clock.eq(source), ClockSignal("ethernet").eq(clock)]
+    return clock

@@ -21,11 +21,13 @@ from spikeloom.boards.families.flow import ECP5, GOWIN, ICE40
 from spikeloom.boards.qor.measure import run_tool
 from spikeloom.boards.sizing.estimate import MeasuredCore, measured_cores
 from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.top.ethernet_top import EthernetTop
 from spikeloom.hdl.top.top import Top
 from spikeloom.hdl.top.usb_top import UsbTop
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_to_json
+from spikeloom.sim.host.ethernet import UDP_LINK, EthernetParameters
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.usb import UsbParameters
 
@@ -85,6 +87,8 @@ def _whole_design(core: CoreParameters, link: LinkKind) -> Elaboratable:
     fabric, build = FabricConfig(core=core), bytes(range(16))
     if link is LinkKind.USB:
         return UsbTop(fabric, UsbParameters(), build, clock_hz=90_000_000)
+    if link is LinkKind.UDP:
+        return EthernetTop(replace(fabric, link=UDP_LINK), EthernetParameters(), build, clock_hz=90_000_000)
     return Top(fabric, 25, build, link_kind=link, clock_hz=90_000_000)
 
 

@@ -12,10 +12,11 @@ from spikeloom.boards.families.pll import PLLS, PllError
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
+from spikeloom.sim.host.ethernet import EthernetParameters, link_over_udp
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.usb import UsbParameters
 
-__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins", "UsbPins"]
+__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "EthernetPins", "SerialPins", "UsbPins"]
 
 FT231X_BAUD = 3_000_000
 """Highest baud rate of an FT231X, and of a CP2102N."""
@@ -63,6 +64,31 @@ class UsbPins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EthernetPins:
+    """RGMII of a gigabit PHY at pins of an ECP5.
+
+    Clock and data must be about 2 ns apart at either end. The delays are those that PHY, board and the clock network of
+    the FPGA leave to be added.
+
+    Parameters
+    ----------
+    where : str
+        Location in words, for display.
+    rx_delay_s : float
+        Delay of the lines from the PHY in seconds.
+    tx_delay_s : float
+        Delay of the clock to the PHY in seconds.
+    number : int
+        Number of the platform's resource ``eth_rgmii``.
+    """
+
+    where: str
+    rx_delay_s: float
+    tx_delay_s: float
+    number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardDescription:
     """Board.
 
@@ -93,6 +119,10 @@ class BoardDescription:
         Pins of a USB device in the FPGA. The clock of the fabric must be from a PLL then.
     usb_device : UsbParameters
         Numbers and serial number of this device.
+    ethernet : EthernetPins, optional
+        Pins of an Ethernet PHY. The clock of the fabric must be from a PLL then.
+    ethernet_device : EthernetParameters
+        Addresses of the board on this Ethernet.
     line : str
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
@@ -117,6 +147,8 @@ class BoardDescription:
     serial: SerialPins | None = None
     usb: UsbPins | None = None
     usb_device: UsbParameters = field(default_factory=UsbParameters)
+    ethernet: EthernetPins | None = None
+    ethernet_device: EthernetParameters = field(default_factory=EthernetParameters)
     line: str = ""
     pll_hz: float | None = None
     pll_pad: bool = False
@@ -133,8 +165,9 @@ class BoardDescription:
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
         if not self.obstacle and self.link_kind not in self.links:
             raise ValueError(f"Link of {self.name} must be {self._links_in_words()}, not {self.link_kind.option!r}")
-        if self.usb is not None and self.pll_hz is None:
-            raise ValueError(f"Board {self.name} must have pll_hz, because it has USB")
+        for pins, what in ((self.usb, "USB"), (self.ethernet, "Ethernet")):
+            if pins is not None and self.pll_hz is None:
+                raise ValueError(f"Board {self.name} must have pll_hz, because it has {what}")
         if not self.obstacle and self.link_kind is LinkKind.UART:
             if self.baud_rate == 0:
                 object.__setattr__(self, "baud_rate", self._highest_baud_rate())
@@ -162,7 +195,8 @@ class BoardDescription:
         """Links to the host that the board can be built with, the default first; empty if nothing can be built."""
         if self.obstacle:
             return ()
-        return (LinkKind.UART,) if self.usb is None else (LinkKind.UART, LinkKind.USB)
+        pins = {LinkKind.USB: self.usb, LinkKind.UDP: self.ethernet}
+        return (LinkKind.UART, *(kind for kind, found in pins.items() if found is not None))
 
     def _links_in_words(self) -> str:
         return " or ".join(kind.option for kind in self.links) or "left out"
@@ -183,7 +217,10 @@ class BoardDescription:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
         if self.obstacle:
             raise ValueError(f"Board {self.name} cannot hold a fabric: {self.obstacle}")
-        return choose_fabric(self.device, link=self.link_kind) if self.fabric is None else self.fabric
+        fabric = choose_fabric(self.device, link=self.link_kind) if self.fabric is None else self.fabric
+        return (
+            dataclasses.replace(fabric, link=link_over_udp(fabric.link)) if self.link_kind is LinkKind.UDP else fabric
+        )
 
     @property
     def device(self) -> Device:
@@ -212,12 +249,12 @@ class BoardDescription:
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
         Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of a serial link
-        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB, the clock is always from
-        the PLL.
+        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB and Ethernet, the clock is
+        always from the PLL.
         """
         settings, _ = PLLS[self.flow.pll]
         oscillator = self.oscillator_hz
-        if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
+        if oscillator > most_hz or self.link_kind is not LinkKind.UART or not self._has_bits(oscillator):
             oscillator = 0.0
         # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
@@ -243,7 +280,8 @@ class BoardDescription:
     @property
     def link(self) -> str:
         """Connection to the host in words."""
-        if self.link_kind is LinkKind.USB and self.usb is not None:
-            return self.usb.where
+        for kind, pins in ((LinkKind.USB, self.usb), (LinkKind.UDP, self.ethernet)):
+            if self.link_kind is kind and pins is not None:
+                return pins.where
         where = self.line if self.serial is None else self.serial.where
         return f"adapter on {where}" if where else "USB"

@@ -15,7 +15,14 @@ from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_
 from amaranth_boards.versa_ecp5 import VersaECP5Platform
 from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
-from spikeloom.boards.targets.board import FT231X_BAUD, FT2232H_BAUD, BoardDescription, SerialPins, UsbPins
+from spikeloom.boards.targets.board import (
+    FT231X_BAUD,
+    FT2232H_BAUD,
+    BoardDescription,
+    EthernetPins,
+    SerialPins,
+    UsbPins,
+)
 
 __all__ = ["ECP5_BOARDS"]
 
@@ -56,6 +63,11 @@ _FEATHER = SerialPins(rx="0", tx="1", connector=("io", 0), where="Feather pins 0
 _ORANGECRAB_FLASH = ("dfu-util", "--alt", "0", "--download", "{bitstream}")
 
 
+def _ethernet(*, rx_delay_s: float = 0.0, tx_delay_s: float = 0.0) -> EthernetPins:
+    """A PHY whose delays are those with which LiteX drives it, through the same cells."""
+    return EthernetPins(where="its Ethernet socket", rx_delay_s=rx_delay_s, tx_delay_s=tx_delay_s)
+
+
 def _orangecrab(
     name: str, title: str, device_name: str, platform: type, *, pll_hz: float | None = None
 ) -> BoardDescription:
@@ -86,6 +98,7 @@ ECP5_BOARDS = (
         device_name="LFE5UM5G-45F",
         platform=ECPIX545Platform,
         most_baud_rate=FT2232H_BAUD,
+        ethernet=_ethernet(tx_delay_s=2e-9),
         pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -95,6 +108,7 @@ ECP5_BOARDS = (
         device_name="LFE5UM5G-85F",
         platform=ECPIX585Platform,
         most_baud_rate=FT2232H_BAUD,
+        ethernet=_ethernet(tx_delay_s=2e-9),
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -105,6 +119,7 @@ ECP5_BOARDS = (
         platform=Colorlight_5A75B_R70Platform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
         line="the pads of the LED and of connector J19",
+        ethernet=_ethernet(rx_delay_s=2e-9),  # the first of two
         flash_command=("openFPGALoader", "--board", "colorlight", "{bitstream}"),
     ),
     BoardDescription(
@@ -167,6 +182,7 @@ ECP5_BOARDS = (
         platform=ButterStickPlatform,
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         serial=SerialPins(rx="S0", tx="S1", connector=("syzygy", 0), where="SYZYGY port 0, S0 (RX) and S1 (TX)"),
+        ethernet=_ethernet(rx_delay_s=2e-9),
         flash_command=("dfu-util", "--alt", "0", "--download", "{bitstream}"),
     ),
     BoardDescription(
