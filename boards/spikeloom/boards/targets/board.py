@@ -120,7 +120,7 @@ class BoardDescription:
     usb_device : UsbParameters
         Numbers and serial number of this device.
     ethernet : EthernetPins, optional
-        Pins of an Ethernet PHY. The clock of the fabric must be from a PLL then.
+        Pins of an Ethernet PHY.
     ethernet_device : EthernetParameters
         Addresses of the board on this Ethernet.
     line : str
@@ -165,9 +165,8 @@ class BoardDescription:
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
         if not self.obstacle and self.link_kind not in self.links:
             raise ValueError(f"Link of {self.name} must be {self._links_in_words()}, not {self.link_kind.option!r}")
-        for pins, what in ((self.usb, "USB"), (self.ethernet, "Ethernet")):
-            if pins is not None and self.pll_hz is None:
-                raise ValueError(f"Board {self.name} must have pll_hz, because it has {what}")
+        if self.usb is not None and self.pll_hz is None:
+            raise ValueError(f"Board {self.name} must have pll_hz, because it has USB")
         if not self.obstacle and self.link_kind is LinkKind.UART:
             if self.baud_rate == 0:
                 object.__setattr__(self, "baud_rate", self._highest_baud_rate())
@@ -249,12 +248,12 @@ class BoardDescription:
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
         Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of a serial link
-        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB and Ethernet, the clock is
-        always from the PLL.
+        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB, the clock is always from
+        the PLL.
         """
         settings, _ = PLLS[self.flow.pll]
         oscillator = self.oscillator_hz
-        if oscillator > most_hz or self.link_kind is not LinkKind.UART or not self._has_bits(oscillator):
+        if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
             oscillator = 0.0
         # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
