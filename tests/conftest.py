@@ -55,7 +55,9 @@ _SAMPLES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
-    parser.addoption("--begin-with", default="", help="the tests of this file come first, but for those that take long")
+    parser.addoption(
+        "--begin-with", default="", help="the tests of these files, a,b,c, come first, but for those that take long"
+    )
     parser.addoption("--record-durations", action="store_true", help="refresh durations.json with the tests that run")
     parser.addoption("--cpu-limit", type=float, help="a test fails after so many times the processor time it takes")
 
@@ -68,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if name in _SAMPLES or (of_quick and item.nodeid not in _SECONDS):
             item.add_marker(pytest.mark.quick)
     sign = 1 if config.getoption("fastest_first") else -1
-    first = f"{config.getoption('begin_with')}::"
+    first = tuple(f"{file}::" for file in config.getoption("begin_with").split(","))
 
     def is_later(item: pytest.Item) -> bool:
         return not item.nodeid.startswith(first) or _SECONDS.get(item.nodeid, 0) > _SOON_SECONDS

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mutate.mutants import ROOT, Mutant
@@ -60,6 +60,33 @@ _MORE = {
 """Where a package or a module is tested besides the tests that mirror it."""
 
 
+_ENGINE = ("tests/hdl/core/test_engine.py",)
+_BRIDGE = ("tests/hdl/host/test_bridge.py", "tests/hdl/host/test_peripherals.py")
+_LINK = ("tests/hdl/host/test_link.py",)
+_SOON = {
+    "hdl/spikeloom/hdl/aer": ("tests/hdl/aer/test_tile.py",),
+    "hdl/spikeloom/hdl/attention": ("tests/hdl/attention/test_unit.py", "tests/hdl/attention/test_tile.py"),
+    "hdl/spikeloom/hdl/core": _ENGINE,
+    "hdl/spikeloom/hdl/host/answer_encoder.py": _BRIDGE,
+    "hdl/spikeloom/hdl/host/bridge.py": _BRIDGE,
+    "hdl/spikeloom/hdl/host/encoder.py": _BRIDGE,
+    "hdl/spikeloom/hdl/host/frames.py": _LINK,
+    "hdl/spikeloom/hdl/host/readout.py": _BRIDGE,
+    "hdl/spikeloom/hdl/host/request_decoder.py": _BRIDGE,
+    "hdl/spikeloom/hdl/lib/memory.py": _ENGINE,
+    "hdl/spikeloom/hdl/lib/registers.py": _BRIDGE,
+    "hdl/spikeloom/hdl/noc": ("tests/hdl/noc/test_mesh.py", "tests/hdl/top/test_fabric.py"),
+    "hdl/spikeloom/hdl/tech/ecp5_carry.py": ("tests/hdl/core/test_lane.py",),
+    "hdl/spikeloom/hdl/top": ("tests/hdl/top/test_top.py",),
+}
+"""Tests of larger parts that come right after the one that mirrors a module: most of a package cannot run in the time
+for one mutant."""
+
+
+def _soon(path: str) -> tuple[str, ...]:
+    return _SOON.get(path, ()) or _SOON.get(path.rsplit("/", 1)[0], ())
+
+
 def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     """The tests of a module: the one that mirrors it, the rest of its package, `_MORE`, and those that apply to every
     module."""
@@ -67,7 +94,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
     everywhere = ["tests/test_conventions.py", *(_OF_HARDWARE if path.startswith("hdl/") else ())]
-    wanted = [own, *everywhere, *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
+    wanted = [own, *everywhere, *_soon(path), *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 
@@ -104,7 +131,9 @@ class Tree:
         while True:
             try:
                 file.write_text(changed)
-                status, output, spent = self._pytest(listed_tests(mutant.path, self.folder), seconds)
+                tests = listed_tests(mutant.path, self.folder)
+                begin = (tests[0], *_soon(mutant.path))
+                status, output, spent = self._pytest(tests, seconds, begin)
             finally:
                 file.write_text(text)
             if status == _HANGS:
@@ -127,13 +156,13 @@ class Tree:
             self._sound[test] = self._pytest([test], 10 * CPU_SECONDS)[0] == 0
         return self._sound[test]
 
-    def _pytest(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
+    def _pytest(self, tests: list[str], seconds: float, begin: Sequence[str] = ()) -> tuple[int | None, str, float]:
         """Status, output and processor time; the status is None if the time was over, `_HANGS` if nothing happened any
         more."""
         command = [*PYTEST, "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
         command += ["--fastest-first", "--cpu-limit", str(_TEST_FACTOR), "-m", "not slow"]
         # A file before the folder that it is in would be no earlier for that.
-        command += ["--begin-with", tests[0]]
+        command += ["--begin-with", ",".join(begin)]
         command += [f"--deselect={test}" for test in self.unsound]
         command += tests
         path = os.pathsep.join(str(self.folder / name) for name in ("hdl", "sim", "sw", "boards", "tests"))

@@ -239,3 +239,11 @@ def test_numbers(mutants, monkeypatch):
     monkeypatch.setitem(command.EQUIVALENT, mutants[1].key, "a reason")
     numbers = command.summary(mutants, outcomes)
     assert (numbers["equivalent"], numbers["score"], numbers["survivors"]) == (1, 1.0, [])
+
+
+def test_tests_of_larger_parts_exist():
+    for place, tests in runner._SOON.items():
+        assert (ROOT / place).exists(), place
+        assert [test for test in tests if not (ROOT / test).exists()] == []
+    assert listed_tests("hdl/spikeloom/hdl/host/bridge.py")[0] == "tests/hdl/host/test_bridge.py"
+    assert "tests/hdl/host/test_peripherals.py" in listed_tests("hdl/spikeloom/hdl/host/bridge.py")
