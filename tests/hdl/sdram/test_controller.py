@@ -20,7 +20,7 @@ from harness.sdram import (
 
 from spikeloom.hdl.sdram import controller as module
 from spikeloom.sim.sdram.chips import BOARDS
-from spikeloom.sim.sdram.commands import BURST, SdramCommand
+from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, BURST, SdramCommand
 from spikeloom.sim.sdram.device import SdramDevice, SdramViolation
 from spikeloom.sim.sdram.parameters import SdramParameters
 
@@ -193,6 +193,49 @@ def test_a_rule_is_kept_and_one_cycle_less_is_caught(request, rule):
         with pytest.raises(SdramViolation) as found:
             run_controller(parameters, requests, rng, device=device)
         assert found.value.rule == shown
+
+
+def least_distance(run, first, then, *, same_bank=False, last=False):
+    """The fewest cycles from a command of the kinds ``first``, if ``last`` the last one of its segment, to the next one
+    of the kinds ``then``."""
+    found = []
+    for number, (cycle, pins) in enumerate(run.commands):
+        if pins.command in first and (not last or pins.address & AUTO_PRECHARGE):
+            after = (
+                later - cycle
+                for later, other in run.commands[number + 1 :]
+                if other.command in then and (not same_bank or other.bank == pins.bank)
+            )
+            found.append(next(after, None))
+    return min(cycles for cycles in found if cycles is not None)
+
+
+@pytest.mark.parametrize("parameters", [BUSY, TWO_BANKS], ids=["four banks", "two banks"])
+def test_no_command_waits_longer_than_it_must(request, parameters):
+    """Each distance that the parameters give occurs; shorter ones break a rule."""
+    rng = rng_of(request.node.name)
+    requests = random_requests(rng, parameters, 60, most=4)
+    chip = LARGE if parameters is BUSY else parameters.chip
+    run = run_controller(parameters, requests, rng, idle=0.05, chip=chip)
+    activate, read, write = (SdramCommand.ACTIVATE,), (SdramCommand.READ,), (SdramCommand.WRITE,)
+    precharge, refresh = (SdramCommand.PRECHARGE,), (SdramCommand.REFRESH,)
+    timing = parameters.timing
+    assert run.of(*precharge)[0] == timing.power_up
+    assert np.diff(run.of(*refresh)[:8]).tolist() == [timing.rfc] * 7
+    assert run.of(SdramCommand.LOAD_MODE) == [run.of(*refresh)[7] + timing.rfc]
+    assert run.of(*activate)[0] == run.of(SdramCommand.LOAD_MODE)[0] + timing.mrd
+    assert least_distance(run, precharge, refresh) == timing.rp
+    assert least_distance(run, refresh, activate) == timing.rfc
+    assert least_distance(run, activate, activate) == timing.rrd
+    assert least_distance(run, activate, read + write, same_bank=True) == parameters.activate_to_column
+    assert least_distance(run, read, activate, same_bank=True, last=True) == parameters.read_to_activate
+    assert least_distance(run, write, activate, same_bank=True, last=True) == parameters.write_to_activate
+    assert least_distance(run, read, write) == parameters.read_to_write
+    assert least_distance(run, read + write, read + write) == BURST
+    assert least_distance(run, activate + read + write, precharge) == parameters.refresh_wait
+    # With few requests, most refreshes come at once.
+    run = run_controller(parameters, requests[:12], rng, idle=0.99, chip=chip)
+    assert np.median(np.diff(run.of(*refresh)[8:])) == parameters.refresh_period
 
 
 def test_a_wrong_refresh_interval_and_cas_latency_are_caught(request):
