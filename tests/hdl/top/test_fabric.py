@@ -80,6 +80,31 @@ def test_the_configuration_port_goes_from_tile_to_tile(request):
     check_chain(ConfigurationStage, rng_of(request.node.name))
 
 
+def test_a_read_of_a_memory_is_marked_at_the_addressed_tile_only():
+    """With read-back: `reading` arrives with the address of its tile, and passes all others."""
+    m, tiles = Module(), (4, 1, 2)
+    before = port = ConfigurationPort(tile=True, read_back=True).create()
+    stages = []
+    for tile in tiles:
+        m.submodules[f"stage{tile}"] = made = ConfigurationStage(tile, read_back=True)
+        wiring.connect(m, before, made.before)
+        before = made.after
+        stages.append(made)
+
+    async def bench(ctx):
+        for tile in (*tiles, 3):
+            for reading in (1, 0):
+                ctx.set(port.tile, tile)
+                ctx.set(port.reading, reading)
+                await ctx.tick().repeat(len(tiles))
+                assert [ctx.get(made.here.reading) for made in stages] == [reading and tile == own for own in tiles]
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
 CHAIN_BUGS = {
     "another's write": ("self.before.write_enable & meant", "self.before.write_enable"),
     "another's answer": ("Mux(mine, self.here.read_data, self.after.read_data)", "self.here.read_data"),
@@ -176,6 +201,26 @@ def check_mesh(tiles):
 
 def test_tiles_of_a_mesh():
     check_mesh(Tiles(WITH_CHIP))
+
+
+def test_packets_for_a_position_without_a_tile_do_not_stay_in_the_mesh():
+    tiles = Tiles(FabricConfig(tiles=(None, SMALL, SMALL), mesh=MeshParameters(columns=2, rows=2)))
+    taken = 0
+
+    async def bench(ctx):
+        nonlocal taken
+        spike = {"kind": PacketKind.SPIKE, "parity": 0, "last": 0, "axon": 1, "value": 1, "destinations": 1 << 3}
+        ctx.set(tiles.i.payload, spike)
+        ctx.set(tiles.i.valid, 1)
+        for _ in range(100):
+            _, _, ready = await ctx.tick().sample(tiles.i.ready)
+            taken += ready
+
+    simulator = Simulator(tiles)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert taken > 90
 
 
 MESH_BUGS = {
