@@ -33,6 +33,7 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'4' becomes '5'",
         0,
     ): "two bits select one of the first four bytes; a fifth one is never selected",
+    ("hdl/spikeloom/hdl/top/axi.py", "byte = Signal(range(6))", "'6' becomes '7'", 0): "three bits in either case",
     (
         "hdl/spikeloom/hdl/lib/registers.py",
         "words.setdefault(place // 4, {})[place % 4] = value[first : first + 8]",

@@ -77,6 +77,7 @@ async def read(ctx, bus, address, rng, *, pauses=0.0):
 def check_configuration(slave, rng, *, accesses=320):
     """Random accesses to registers and memories, compared with a map of bytes behind the configuration port."""
     registers, stored = bytearray(64), []
+    accessed, planes_of_registers = 0, set()
     port, bus = slave.configuration, master(slave)
 
     async def behind(ctx):
@@ -85,10 +86,12 @@ def check_configuration(slave, rng, *, accesses=320):
             ctx.set(port.read_data, registers[index] if memory == 0 and index < 64 else 0xEE)
             if enable and memory == 0 and index < 64:
                 registers[index] = byte
+                planes_of_registers.add((accessed < 64, plane))
             elif enable and memory:
                 stored.append((memory, plane, index, byte))
 
     async def bench(ctx):
+        nonlocal accessed
         model, place_, expected = bytearray(64), {MEMORY: 0, PLANE: 0, INDEX: 0}, []
         widths = {MEMORY: 4, PLANE: 10, INDEX: 18}
         unknown = reads = told = kept_bits = 0
@@ -100,6 +103,7 @@ def check_configuration(slave, rng, *, accesses=320):
                 address = int(rng.choice([rng.integers(16) * 4, MEMORY, PLANE, INDEX, DATA, 0x50, 0x7C]))
             else:
                 address = DATA if place_[MEMORY] else MEMORY
+            accessed = address
             if rng.random() < 0.3:
                 response, value = await read(ctx, bus, address, rng, pauses=0.3)
                 reads += 1
@@ -139,6 +143,8 @@ def check_configuration(slave, rng, *, accesses=320):
         assert kept_bits > 1, "the first byte is written, and the bit behind it is 1"
         assert len(expected) > 10
         assert any(model)
+        assert place_[PLANE]
+        assert {plane for direct, plane in planes_of_registers if direct} == {0}
 
     simulator = Simulator(DomainRenamer("bus")(slave))
     simulator.add_clock(1e-6, domain="bus")
