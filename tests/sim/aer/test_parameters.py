@@ -11,6 +11,7 @@ from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.contents import Contents
 from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.noc.mesh import MeshParameters
 
@@ -39,7 +40,30 @@ def test_buffers():
 @pytest.mark.parametrize("tile", [INPUT, OUTPUT])
 def test_cost(tile):
     way = f"AER {tile.direction.value}"
-    assert replace(tile, depth=64).cost == {way: 1, f"{way}, bits": 5 + 9, f"{way}, level": 6}
+    for depth, bits in ((64, 6), (2, 1)):
+        assert replace(tile, depth=depth).cost == {way: 1, f"{way}, bits": 5 + 9, f"{way}, level": bits}
+
+
+@pytest.mark.parametrize("tile", [INPUT, OUTPUT])
+def test_the_table_is_memory_1(tile):
+    words = (1, 3)
+    table = replace(tile, contents=Contents(memories={1: words})).table
+    assert (table.number, table.words) == (1, words)
+    assert tile.table_words([], []).shape == (tile.table.depth, tile.table.planes)
+    assert not tile.table_words([], []).any()
+
+
+@pytest.mark.parametrize("active_low", [False, True])
+def test_pins(active_low):
+    """The sender drives the request and the address, the receiver the acknowledgement."""
+    for tile, sends in ((INPUT, False), (OUTPUT, True)):
+        pins = replace(tile, active_low=active_low).pins
+        assert {name: (pin.width, pin.output) for name, pin in pins.items()} == {
+            "request": (1, sends),
+            "address": (5, sends),
+            "acknowledge": (1, not sends),
+        }
+        assert (pins["request"].idle, pins["acknowledge"].idle) == (active_low, active_low)
 
 
 def test_sums_of_pixels():

@@ -147,8 +147,10 @@ def test_a_board_without_values_knows_none():
     model = BridgeModel(4)
     assert model.from_host(b"\x11\x1f\x20") == [Tick(False)]
     assert model.error == MESSAGE_ERROR
-    with pytest.raises(ValueError, match=r"^value_width must be 0 or from 2 to 16, not 1$"):
-        BridgeModel(4, value_width=1)
+    assert [BridgeModel(4, value_width=width).value_width for width in (0, 2, 16)] == [0, 2, 16]
+    for width in (-1, 1, 17):
+        with pytest.raises(ValueError, match=rf"^value_width must be 0 or from 2 to 16, not {width}$"):
+            BridgeModel(4, value_width=width)
 
 
 def test_what_goes_beyond_the_last_axon_is_dropped_and_moves_nothing():

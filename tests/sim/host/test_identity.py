@@ -46,7 +46,7 @@ def test_defaults():
 
 def test_another_version_keeps_its_version_only():
     """For version 1, with its record of 40 bytes, and for later versions."""
-    for version, rest in ((1, bytes(35)), (9, b" whatever comes then")):
+    for version, rest in ((1, bytes(35)), (9, b" whatever comes then"), (3, b"")):
         decoded = Identity.decode(b"SPKL" + bytes([version]) + rest)
         assert decoded.protocol_version == version
         assert (decoded.features, decoded.link_kind) == (Feature(0), LinkKind.UNKNOWN)

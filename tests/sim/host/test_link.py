@@ -1,5 +1,6 @@
 """The frame format and the model of the board's end."""
 
+import dataclasses
 import random
 import zlib
 
@@ -191,6 +192,20 @@ def test_a_payload_that_is_too_long_for_the_receiver():
     assert Deframer(64).feed(frame.encode()) == [None]
 
 
+def test_the_longest_frame_in_two_pieces():
+    """1,425 nonzero bytes on the line, six of them codes, and not one more."""
+    frame = Frame(payload=bytes([1]) * 1400, sequence=0x01010101, acknowledge=0x01010101, limit=0x01010101)
+    line = frame.encode()[:-1]
+    while 0 in cobs_decode(line):
+        frame = dataclasses.replace(frame, sequence=frame.sequence + 1)
+        line = frame.encode()[:-1]
+    assert len(line) == 1419 + 6
+    deframer = Deframer()
+    for extra, found in ((b"", [frame]), (b"\x01", [None]), (b"", [frame])):
+        assert deframer.feed(line + extra) == []
+        assert deframer.feed(b"\0") == found
+
+
 def test_intact_frames_of_an_unknown_kind_are_skipped():
     """A later version may define them; they do not indicate a loss."""
     body = bytearray(cobs_decode(Frame(payload=b"abc").encode()[:-1])[:-4])
@@ -241,6 +256,11 @@ def test_parameter_errors(arguments, error, message):
     [
         ({"sequence": 1 << 32}, ValueError, r"^sequence must be from 0 to 4294967295, not 4294967296$"),
         ({"payload": bytes(1401)}, ValueError, r"^payload must be at most 1,400 bytes, not 1,401$"),
+        *(
+            ({name: value}, TypeError, rf"^{name} must be an integer, not {value}$")
+            for name in ("sequence", "acknowledge", "limit")
+            for value in (1.5, True)
+        ),
         ({"kind": 1}, TypeError, r"^kind must be a Kind, not 1$"),
     ],
 )
@@ -306,13 +326,42 @@ def test_model_accepts_no_more_than_its_ring():
     for first, size, expected in ((0, 64, 64), (64, 63, 127), (127, 2, 127), (127, 1, 128), (128, 1, 128)):
         exchange(model, Frame(sequence=first, payload=data[first : first + size]))
         (frame,) = exchange(model, Frame(sequence=expected, reply=True))
-        assert frame.acknowledge == expected
+        assert (frame.acknowledge, frame.again) == (expected, False), "nothing is lost; the host has to wait for room"
     assert model.receive(10) == data[:10]
     for first, size, expected in ((128, 11, 128), (128, 10, 138)):
         exchange(model, Frame(sequence=first, payload=data[first : first + size]))
         (frame,) = exchange(model, Frame(sequence=expected, reply=True))
         assert frame.acknowledge == expected
     assert model.receive() == data[10:138]
+
+
+def test_model_tells_of_room_when_half_of_its_ring_is_free():
+    model = DeviceModel(LinkParameters(receive_buffer=128, maximum_payload=64), IDENTITY.encode())
+    exchange(model, Frame(kind=Kind.OPEN, payload=b"1234"))
+    for first in (0, 64):
+        (frame,) = exchange(model, Frame(sequence=first, payload=bytes(64)))
+        assert frame.limit == 128
+    assert len(model.receive(63)) == 63
+    assert exchange(model) == []
+    model.receive(1)
+    assert exchange(model) == [Frame(acknowledge=128, limit=192)]
+    model.receive(63)
+    assert exchange(model) == []
+
+
+def test_model_says_again_of_a_single_byte_and_of_damage():
+    model = DeviceModel(LinkParameters(), IDENTITY.encode())
+    damaged = b"\x05abc\0"
+    model.from_line(damaged)
+    assert model.to_line() == b"", "no session yet"
+    exchange(model, Frame(kind=Kind.OPEN, payload=bytes(4)))
+    assert (model.resets, [frame.again for frame in exchange(model, Frame(sequence=1, reply=True))]) == (1, [True])
+    assert [frame.again for frame in exchange(model, Frame(payload=b"abc"))] == [False]
+    for answers in ([True], []):
+        model.from_line(damaged)
+        assert [frame.again for frame in Deframer().feed(model.to_line())] == answers
+    assert exchange(model, Frame(kind=Kind.OPEN, payload=b"123")) == [], "another nonce has four bytes"
+    assert model.resets == 1
 
 
 def test_bounds():

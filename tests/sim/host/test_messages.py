@@ -155,6 +155,38 @@ def test_values_by_hand():
     assert encode_values([[7] * 5], [0, 1, 2, 14, 15]) == bytes(two)
 
 
+@pytest.mark.parametrize(("bits", "following"), [(1, 2), (2, 4), (4, 8), (8, None)])
+def test_a_run_has_the_least_width_that_holds_all_values(bits, following):
+    """The bounds of each width, unsigned and signed. A value beyond the widest is sent as a VALUE."""
+
+    def form(values):
+        data = encode_values([values * 20])
+        assert BridgeModel(16, value_width=16).from_host(data) == values_of([values * 20], range(40))
+        return data[0]
+
+    def run(width, signed):
+        return 0x11 if width is None else 0x18 | {1: 0, 2: 1, 4: 2, 8: 3}[width] | signed << 2
+
+    top = (1 << bits) - 1
+    assert form([top, top]) == run(bits, signed=False)
+    assert form([top + 1, 1]) == run(following, signed=False)
+    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    assert form([low, high or low]) == run(bits, signed=True)
+    assert form([low, high + 1]) == form([low - 1, low]) == run(following, signed=True)
+
+
+def test_the_largest_values_and_axons():
+    assert encode_values([[-(1 << 23)]]) == bytes([0x11, 0, 0, 0, 0, 0x80, 0x21])
+    assert encode_values([[(1 << 23) - 1]]) == bytes([0x11, 0, 0, 0xFF, 0xFF, 0x7F, 0x21])
+    assert encode_events([0], [65535], 1) == bytes([*[0x7F] * 7, 0x7E, 0xFF, 0x21])
+    assert encode_events([0], [8192], 1) == bytes([0x7F, 0x80, 0x21]), "a SKIP over 64 times 128 axons"
+    address = ConfigurationAddress(tile=255, memory=255, plane=65535, index=(1 << 32) - 1)
+    for count in (0, 1):
+        assert encode_read(address, count) == bytes([2, *[255] * 8, count, 0])
+    words = ConfigurationAddress(tile=0, index=(1 << 32) - 1, word_bytes=65536)
+    assert encode_write(words, bytes(65535)) == bytes([5, 0, 0, *[255] * 8]) + bytes(65535)
+
+
 def test_a_run_of_all_axons(request):
     """A run holds up to 65,535 values, one less than there are axons."""
     rng = rng_of(request.node.name)
@@ -221,7 +253,7 @@ def random_answers(rng, count, axons=1 << 14):
     return b"".join(stream), spikes, membranes, ticks, reads
 
 
-@pytest.mark.parametrize("largest", [1, 3, 40, 1000, 1_000_000])
+@pytest.mark.parametrize("largest", [1, 3, 40, 1000, 5000, 1_000_000])
 def test_host_understands_answers(request, largest):
     rng = rng_of(request.node.name)
     stream, spikes, membranes, ticks, reads = random_answers(rng, 600 if largest == 1 else 4000)
@@ -269,7 +301,7 @@ def test_few_bytes_are_decoded_as_many(request):
         if number % 2:
             stream = stream[:3000] + rng.bytes(8) + stream[3000:]
         found = []
-        for largest in (1, 300, 1 << 20):
+        for largest in (1, 300, 2500, 1 << 20):
             decoder, parts, error = MessageDecoder(), [], None
             try:
                 for piece in pieces(rng, stream, largest):
@@ -281,7 +313,7 @@ def test_few_bytes_are_decoded_as_many(request):
             reads = [read for part in parts for read in part.reads]
             # Messages before the damage are lost with the call that detects it.
             found.append((error, (merged, reads, decoder.steps, decoder.inside) if error is None else None))
-        assert found[0] == found[1] == found[2]
+        assert found[0] == found[1] == found[2] == found[3]
         failed += error is not None
         turned += error is None and stream.count(0x12) > 10
     assert failed > 3
@@ -296,6 +328,28 @@ def test_a_message_may_be_incomplete(tail):
         assert decoder.feed(stream).spike_axon.tolist() == [*range(spikes), spikes + 5]
         assert decoder.inside
         assert decoder.feed(b"").ticks.size == 0
+
+
+@pytest.mark.parametrize("spikes", [0, 2000])
+@pytest.mark.parametrize(
+    ("last", "name", "value"),
+    [
+        (b"\x10\x05\x07", "spike_axon", 0x705),
+        (b"\x11\x03\x00\xfe\xff\xff", "value", -2),
+        (b"\x02\x00\x00", "reads", b""),
+        (b"\x02\x02\x00ab", "reads", b"ab"),
+    ],
+)
+def test_a_message_is_complete_with_its_last_byte(spikes, last, name, value):
+    decoder = MessageDecoder()
+    messages = decoder.feed(bytes([0x80]) * spikes + last)
+    assert list(getattr(messages, name))[-1] == value
+    assert not decoder.inside
+    # One byte less is an incomplete message.
+    messages = decoder.feed(bytes([0x80]) * spikes + last[:-1])
+    assert list(getattr(messages, name))[spikes * (name == "spike_axon") :] == []
+    assert decoder.inside
+    assert list(getattr(decoder.feed(last[-1:]), name)) == [value]
 
 
 @pytest.mark.parametrize("spikes", [1, 2000])
@@ -333,6 +387,20 @@ def test_encoding_is_fast():
             "axon must fire at most once per step, not twice as axon 5 in step 1",
         ),
         (
+            lambda: encode_events([0, 0, 0], [0, 4, 4], 1),
+            ValueError,
+            "axon must fire at most once per step, not twice as axon 4 in step 0",
+        ),
+        *(
+            (
+                lambda encode=encode, shape=shape: encode(np.ones(shape, int)),
+                ValueError,
+                f"{name} must have shape (T, n) with at least one step and input, not {shape}",
+            )
+            for encode, name in ((encode_spikes, "spikes"), (encode_values, "values"))
+            for shape in ((0, 3), (3, 0), (2,))
+        ),
+        (
             lambda: encode_spikes(np.ones((1, 2, 3))),
             ValueError,
             "spikes must have shape (T, n) with at least one step and input, not (1, 2, 3)",
@@ -349,6 +417,11 @@ def test_encoding_is_fast():
         (lambda: encode_values([[0.5]]), TypeError, "values must be integers, not float64"),
         (lambda: encode_values([[1 << 23]]), ValueError, "value must be from -8388608 to 8388607, not 8388608"),
         (lambda: encode_values([[-(1 << 23) - 1]]), ValueError, "value must be from -8388608 to 8388607, not -8388609"),
+        (
+            lambda: encode_values([[-(1 << 23), 1 << 23]]),
+            ValueError,
+            "value must be from -8388608 to 8388607, not 8388608",
+        ),
         (lambda: encode_values([[1, 2]], [5, 5]), ValueError, "axons must be different, not 5 twice"),
         (lambda: encode_values([[1, 2]], [5]), ValueError, "axons must be 2, one for each input, not 1"),
         (lambda: encode_values([[1]], [300], largest_axon=255), ValueError, "axon must be from 0 to 255, not 300"),

@@ -6,9 +6,30 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
+from spikeloom.sim.host import samples as module
 from spikeloom.sim.host.encoder import level_events
 from spikeloom.sim.host.messages import encode_spikes
 from spikeloom.sim.host.samples import SampleEncoder, encode_images
+
+
+@pytest.fixture(autouse=True)
+def form_in_numpy(monkeypatch):
+    """The form in NumPy, with which `test_compiled_samples` compares the compiled one."""
+    monkeypatch.setattr(module, "compiled_samples", lambda: None)
+
+
+@pytest.mark.parametrize(
+    "axons",
+    [[128], [0, 129], [8192], [8319], [8320, 8448], [65535], [5], [5, 6, 7], [0, 2, 4, 6], [3, 1, 2], [2, 0, 4]],
+)
+def test_the_longest_distances_of_each_form(axons):
+    """A SPIKE reaches 128 axons, a SKIP 8192; axons may follow each other, or leave gaps, from any first one."""
+    spikes = np.ones((2, 3, len(axons)), np.bool_)
+    spikes[1, 0, -1] = False
+    encoder = SampleEncoder(axons)
+    assert encoder.encode(spikes) == b"".join(encode_spikes(spikes[:, sample], axons) for sample in range(3))
+    for step in spikes[:, 0]:
+        assert encoder.encode_step(step, last=True) == encode_spikes(step[None], axons)
 
 
 @pytest.mark.parametrize("axons", ["in order", "sorted", "any"])
@@ -75,6 +96,21 @@ def test_many_levels_together(request):
             lambda: SampleEncoder([0, 1]).encode_step(np.ones(2), last=True),
             "spikes must be booleans (2,), not float64 (2,)",
         ),
+        *(
+            (
+                lambda shape=shape: SampleEncoder([0, 1]).encode(np.ones(shape, np.bool_)),
+                f"spikes must be booleans (T, B, 2), not bool {shape}",
+            )
+            for shape in ((0, 1, 2), (1, 0, 2))
+        ),
+        *(
+            (
+                lambda shape=shape: encode_images(np.ones(shape, int), 4),
+                f"images must be integers (B, n), not int64 {shape}",
+            )
+            for shape in ((0, 3), (3, 0))
+        ),
+        (lambda: SampleEncoder(np.zeros(0, int)), "axons must be integers (n,), not int64 (0,)"),
         (lambda: SampleEncoder([[0]]), "axons must be integers (n,), not int64 (1, 1)"),
         (lambda: SampleEncoder([0.0, 1.0]), "axons must be integers (n,), not float64 (2,)"),
         (lambda: SampleEncoder([0, 1 << 16]), "axon must be from 0 to 65535, not from 0 to 65536"),

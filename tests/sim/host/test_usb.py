@@ -53,6 +53,43 @@ def test_a_configuration_with_two_interfaces_and_three_endpoints():
     }
 
 
+def test_descriptors_by_value():
+    """The bytes by the tables of USB 2.0 (9.6), the ECN on interface associations, and CDC 1.1 (5.2.3)."""
+    configuration = """
+        09 02 4b00 02 01 00 80 fa
+        08 0b 00 02 02 02 00 00
+        09 04 00 00 01 02 02 00 00
+        05 24 00 1001
+        05 24 01 00 01
+        04 24 02 02
+        05 24 06 00 01
+        07 05 82 03 0800 ff
+        09 04 01 00 02 0a 00 00 00
+        07 05 01 02 4000 00
+        07 05 81 02 4000 00
+    """
+    device = "12 01 0002 ef 02 01 40 0912 0100 0001 01 02 00 01"
+    name = "s\0p\0i\0k\0e\0l\0o\0o\0m\0"
+    assert UsbParameters().descriptors == {
+        (1, 0): bytes.fromhex(device),
+        (2, 0): bytes.fromhex(configuration),
+        (3, 0): bytes.fromhex("04 03 0904"),
+        (3, 1): b"\x14\x03" + name.encode(),
+        (3, 2): b"\x20\x03" + (name + " \0b\0o\0a\0r\0d\0").encode(),
+    }
+    numbered = UsbParameters(vendor=0xFFFF, product=1, serial="x").descriptors
+    assert numbered[1, 0] == bytes.fromhex("12 01 0002 ef 02 01 40 ffff 0100 0001 01 02 03 01")
+    assert numbered[3, 3] == b"\x04\x03x\0"
+
+
+def test_the_largest_numbers_and_the_longest_text():
+    for number in (1, 0xFFFF):
+        parameters = UsbParameters(vendor=number, product=number, serial="~" * 126)
+        assert (parameters.vendor, parameters.product) == (number, number)
+    # Its length fits one byte.
+    assert parameters.descriptors[3, 3][:2] == bytes((2 + 2 * 126, 3))
+
+
 def test_numbers_as_text():
     assert UsbParameters.from_text("1d50:6148") == UsbParameters(vendor=0x1D50, product=0x6148)
     assert UsbParameters.from_text("1d50:6148", "7").serial == "7"

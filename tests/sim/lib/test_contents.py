@@ -32,6 +32,12 @@ def test_everything_in_a_program_changes_its_digest():
     assert program_digest([image()], [(1, "sources", 3)]) == digests[0]
 
 
+def test_a_digest_is_never_zero(monkeypatch):
+    """0 means that there is no program."""
+    monkeypatch.setattr("hashlib.sha256", lambda: SimpleNamespace(update=len, digest=lambda: bytes(32)))
+    assert program_digest([image()], []) == 1
+
+
 def test_contents_must_be_of_memories_that_are_there():
     NOTHING.check(())
     Contents(memories={1: (5,), 3: ()}).check({1, 2, 3})

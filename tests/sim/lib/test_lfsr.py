@@ -81,6 +81,11 @@ def prime_factors(number):
     return factors | {number} - {1}
 
 
+def test_every_width_has_its_taps():
+    assert list(TAPS) == list(range(3, 33))
+    assert list(FIELDS) == list(range(1, 9))
+
+
 @pytest.mark.parametrize("width", TAPS)
 def test_polynomial_is_primitive(width):
     """x has order 2**width - 1, which proves the full period even where it is too long to run."""

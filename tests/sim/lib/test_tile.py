@@ -46,6 +46,7 @@ def test_what_kinds_ask_and_have():
     assert replace(core, lanes=4).capacity.operations_per_cycle == 4
     assert attention.capacity == Capacity()
     assert [tile.sends_values for tile in (core, replace(core, value_width=4), attention)] == [False, True, False]
+    assert [tile.input_value_width for tile in (core, replace(core, value_width=4), giver)] == [0, 4, 0]
     assert (giver.left_to_host, core.left_to_host) == ({"sources"}, frozenset())
     assert [{name for name, pin in tile.pins.items() if pin.output} for tile in TILES] == [
         set(),

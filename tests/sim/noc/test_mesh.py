@@ -180,6 +180,18 @@ def test_numbers_of_a_mesh_are_in_it():
         assert_bounds(make, name, 0, high, **others)
 
 
+def test_latency():
+    """A cycle per output, of which there is one more than hops, and one per queue at an input."""
+    assert [MeshParameters(queue_depth=0).latency(hops) for hops in (0, 1, 6)] == [1, 2, 7]
+    for depth in (1, 2, 16):
+        assert [MeshParameters(queue_depth=depth).latency(hops) for hops in (0, 1, 6)] == [2, 4, 14]
+
+
+def test_counters_are_there_or_not():
+    with pytest.raises(ValueError, match=r"^counters must be True or False, not 1$"):
+        MeshParameters(counters=1)
+
+
 def test_defaults():
     mesh = MeshParameters()
     assert (mesh.columns, mesh.rows, mesh.payload_width, mesh.queue_depth, mesh.counters) == (4, 4, 24, 2, False)

@@ -97,6 +97,25 @@ def test_a_burst_is_ended_by_stop_read_and_precharge():
         assert player.words == {read + 3: 20, read + 4: 21} | {read + 2 + n: word for n, word in own.items()}
 
 
+def test_words_that_were_never_written_are_zero():
+    player = Player()
+    player.send(1, ACTIVATE, address=1 << 13 | 5)
+    read = player.send(4, READ, address=8)
+    # The chip has neither this bit of a row, nor this one of a column, nor this one of a word.
+    player.send(6, WRITE, address=1 << 9 | 6, data=(1 << 16 | 0xABCD, 0), masks=(0b01, 0b00))
+    player.send(2)
+    assert player.words == {read + 3: 0, read + 4: 0}
+    assert player.device.words == {(0, 5, 6): 0xAB00, (0, 5, 7): 0}
+
+
+def test_a_chip_that_needs_no_time_after_power_up():
+    """No rule counts from an event before the first edge."""
+    player = Player(initialise=False, timing=dataclasses.replace(TIMING, power_up=0))
+    player.send(1, PRECHARGE, address=ALL)
+    player.send(1, REFRESH)
+    assert player.device.counts[REFRESH] == 1
+
+
 def test_stop_ends_a_write():
     player = Player(burst=4)
     player.send(1, ACTIVATE)
@@ -236,6 +255,8 @@ REFUSED = {
     "burst: cut off by STOP": [*OPEN, (10, READ, {"address": ALL}), (1, STOP, {})],
     "mode: interleaved": [(1, LOAD, {"address": 0x39})],
     "mode: full page": [(1, LOAD, {"address": 0x37})],
+    "mode: bursts of 16": [(1, LOAD, {"address": 0x34})],
+    "mode: reserved bit": [(1, LOAD, {"address": 0xB1})],
     "mode: CAS latency of the clock": [(1, LOAD, {"address": 0x21})],
     "mode: CAS latency of 1": [(1, LOAD, {"address": 0x11})],
     "mode: single writes": [(1, LOAD, {"address": 0x231})],

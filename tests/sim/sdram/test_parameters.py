@@ -20,6 +20,7 @@ def test_distances():
     p = PARAMETERS
     assert (p.activate_to_column, p.read_to_activate, p.write_to_activate, p.read_to_write) == (4, 5, 7, 6)
     assert (p.read_latency, p.refresh_wait) == (5, 7)
+    assert p.refresh_period == 937 - 7 - 4
     assert (p.burst_bits, p.burst_bytes, p.column_bits, p.address_bits) == (32, 4, 8, 24)
     assert dataclasses.replace(p, read_delay=2).read_latency == 7
 
@@ -56,6 +57,16 @@ def test_schedule_by_hand():
     # The third segment is held from the last READ of the first one on, cycle 10, so cycle 11 is the first that can
     # activate it.
     assert PARAMETERS.read_schedule([(0, 4), (1, 4), (2, 4)])[2] == ScheduledRead(11, 20, 26)
+
+
+def test_no_activate_in_a_cycle_of_a_read():
+    """The bank is ready in the only and in the last cycle that sends a READ: its ACTIVATE follows a cycle later."""
+    schedule = PARAMETERS.read_schedule([(0, 1), (1, 2), (0, 1), (1, 1)])
+    assert schedule[2:] == [ScheduledRead(9, 13, 13), ScheduledRead(14, 18, 18)]
+    # ACTIVATE to READ takes 2 cycles, last READ to ACTIVATE 4: the bank is ready in cycle 6.
+    slow = dataclasses.replace(PARAMETERS, clock_hz=60_000_000)
+    schedule = slow.read_schedule([(0, 1), (1, 2), (0, 1)])
+    assert schedule == [ScheduledRead(0, 2, 2), ScheduledRead(1, 4, 6), ScheduledRead(7, 9, 9)]
 
 
 def test_schedules_keep_their_order_and_distances(request):
@@ -112,8 +123,9 @@ def test_bandwidth_of_rows_in_one_bank_only():
     assert one.refresh_cycles == 7 + 1 + 3 + 9 + 4
     few = one.bandwidth_used(4, Always(np.random.PCG64(0)), rows=2)
     assert few == pytest.approx(4 / 11 * (1 - 24 / one.refresh_period), rel=1e-12)
-    with pytest.raises(ValueError, match=r"^row_bytes must be a multiple of 4, not 6$"):
-        one.bandwidth_used(6, np.random.default_rng(0))
+    for wrong in (6, 3, 1, 0, -4):
+        with pytest.raises(ValueError, match=rf"^row_bytes must be a multiple of 4, not {wrong}$"):
+            one.bandwidth_used(wrong, np.random.default_rng(0))
 
 
 def test_bounds():
@@ -130,5 +142,8 @@ def test_bounds():
     for wrong in (0, -5, 1e8, True):
         with pytest.raises(ValueError, match=rf"^clock_hz must be a positive integer, not {wrong!r}$"):
             make(clock_hz=wrong)
-    with pytest.raises(ValueError, match=r"^clock_hz must leave time between two refreshes, not 2000000$"):
-        make(clock_hz=2_000_000)
+    # At 3.08 MHz a refresh interval has 24 cycles, of which 16 are four times the wait, and at 3.07 MHz one less.
+    assert (make(clock_hz=3_080_000).refresh_period, make(clock_hz=3_080_000).refresh_wait) == (16, 4)
+    for hz in (1, 2_000_000, 3_070_000):
+        with pytest.raises(ValueError, match=rf"^clock_hz must leave time between two refreshes, not {hz}$"):
+            make(clock_hz=hz)

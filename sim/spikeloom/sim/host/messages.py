@@ -136,7 +136,7 @@ class ConfigurationAddress:
         """
         if len(data) != ADDRESS_BYTES:
             raise ValueError(f"an address must be {ADDRESS_BYTES} bytes, not {len(data)}")
-        index, lane = int.from_bytes(data[2:6], "little"), int.from_bytes(data[6:8], "little")
+        index, lane = int.from_bytes(data[2:6], "little"), int.from_bytes(data[6:], "little")
         order = {"word_bytes": lane + 1} if words else {"plane": lane}
         return cls(tile=data[0], memory=data[1], index=index, **order)
 

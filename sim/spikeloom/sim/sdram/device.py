@@ -21,6 +21,7 @@ between the last word read and the first written).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from spikeloom.sim.sdram.chips import SdramChip, SdramTiming
@@ -34,7 +35,7 @@ RULES = (
 )
 """The rules that a `SdramViolation` can name."""
 
-_LONG_AGO = -(1 << 60)
+_LONG_AGO = -sys.maxsize
 _INITIAL_REFRESHES = 2
 
 
@@ -122,12 +123,14 @@ class SdramDevice:
         self._banks = [_Bank() for _ in range(1 << self.chip.bank_bits)]
         self._burst: _Burst | None = None
         self._driven: dict[int, int] = {}  # words that the chip drives, by the edge at which they are sampled
-        self._masks: dict[int, int] = {}
+        self._mask = 0  # that of the edge before
         self._refreshed = _LONG_AGO
         self._refreshes = 0
         self._is_precharged = False
         self._mode_set = _LONG_AGO
-        self._latency = self._length = 0
+        # Set by LOAD MODE, before which no burst begins.
+        self._latency: int
+        self._length: int
         self._initialised = False
 
     @property
@@ -146,15 +149,13 @@ class SdramDevice:
         edge = self.edges
         command = SdramCommand(pins.command) if pins.command < 8 else SdramCommand.NOP
         self.counts[command] += 1
-        self._masks[edge] = pins.mask
-        self._masks.pop(edge - 3, None)
         self._check_limits(edge)
         if command is not SdramCommand.NOP:
             self._execute(command, pins, edge)
         self._transfer(pins, edge)
         self.edges += 1
-        word = self._driven.get(edge + 1)
-        return None if word is None else word & ~self._kept(self._masks.get(edge - 1, 0))
+        word, mask, self._mask = self._driven.get(edge + 1), self._mask, pins.mask
+        return None if word is None else word & ~self._kept(mask)
 
     def _kept(self, mask: int) -> int:
         """A word whose bits are set in the bytes that ``mask`` names."""
@@ -292,9 +293,8 @@ class SdramDevice:
         within = self._length - 1
         columns = [column & ~within | column + n & within for n in range(self._length)]
         auto = bool(pins.address & AUTO_PRECHARGE)
-        first = edge if write else edge + self._latency
         self._burst = _Burst(bank=pins.bank, row=bank.row, columns=columns, next=edge, write=write, auto_precharge=auto)
-        if write and (last := max(self._driven, default=_LONG_AGO)) >= first - 1:
+        if write and (last := max(self._driven, default=_LONG_AGO)) >= edge - 1:
             self._refuse("contention", f"WRITE needs an edge without data after the word of edge {last}")
         if auto:
             start = edge + self._length - 1 + self.timing.wr if write else edge + self._length

@@ -12,7 +12,6 @@ A request is cut into *segments* at the ends of rows. The controller holds two: 
 segment closes its row (auto precharge). For a sequence of reads that never waits, with ``n`` bursts in segment ``i``::
 
     activate[i] >= last[i-2] + 1                             it becomes the next segment
-    activate[i] >= last[i-1] + 1                             if its bank is that of segment i-1
     activate[i] >= last[j] + read_to_activate                j: the latest earlier segment in the bank
     activate[i] >= activate[i-1] + rrd
     activate[i] not in {first[i-1] + BURST k}                cycles that send a READ
@@ -156,7 +155,8 @@ class SdramParameters:
     def refresh_wait(self) -> int:
         """Cycles without a command before all banks are precharged: any row may have been activated or written, and
         auto precharges may be in progress."""
-        return max(self.timing.ras, BURST - 1 + self.timing.wr + self.timing.rp, BURST + self.timing.rp)
+        # After a READ the wait would be BURST + tRP, which is shorter, because tWR is at least two cycles.
+        return max(self.timing.ras, BURST - 1 + self.timing.wr + self.timing.rp)
 
     @property
     def refresh_period(self) -> int:
@@ -180,7 +180,6 @@ class SdramParameters:
         No refresh takes place, and reading never waits. The first segment is activated in cycle 0.
         """
         schedule: list[ScheduledRead] = []
-        banks: list[int] = []
         free = [0] * (1 << self.chip.bank_bits)
         for bank, bursts in segments:
             activate, ready = free[bank], 0
@@ -190,15 +189,12 @@ class SdramParameters:
                 ready = before.last + BURST
                 if len(schedule) > 1:
                     activate = max(activate, schedule[-2].last + 1)
-                if banks[-1] == bank:
-                    activate = max(activate, before.last + 1)
-                if before.first <= activate <= before.last and (activate - before.first) % BURST == 0:
+                if activate in range(before.first, before.last + BURST, BURST):
                     activate += 1
             first = max(ready, activate + self.activate_to_column)
             last = first + BURST * (bursts - 1)
             free[bank] = last + self.read_to_activate
             schedule.append(ScheduledRead(activate, first, last))
-            banks.append(bank)
         return schedule
 
     @property
@@ -217,9 +213,9 @@ class SdramParameters:
         ValueError
             ``row_bytes`` is not a positive multiple of `burst_bytes`.
         """
-        if row_bytes < 1 or row_bytes % self.burst_bytes:
+        bursts, rest = divmod(row_bytes, self.burst_bytes)
+        if rest or bursts < 1:
             raise ValueError(f"row_bytes must be a multiple of {self.burst_bytes}, not {row_bytes!r}")
-        bursts = row_bytes // self.burst_bytes
         banks = rng.integers(1 << self.chip.bank_bits, size=rows)
         schedule = self.read_schedule((int(bank), bursts) for bank in banks)
         cycles = schedule[-1].last + BURST - schedule[0].first
