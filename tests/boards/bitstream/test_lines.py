@@ -90,7 +90,8 @@ def test_a_board_with_ethernet_has_its_pins_and_clocks(name):
     constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
     for pin in ("rx_clk", "rx_data", "tx_clk", "tx_data", "rst"):
         assert f"eth_rgmii_{board.ethernet.number}__{pin}__io" in constraints
-    for line in ('NET "ethernet_clock" 125000000.0 HZ', 'NET "fabric_clock" '):
+    rx_clock = f'PORT "eth_rgmii_{board.ethernet.number}__rx_clk__io" 125000000.0 HZ'
+    for line in (rx_clock, 'NET "fabric_clock" '):
         assert line in constraints
     assert [netlist.count(f"cell \\{cell} ") for cell in ("IDDRX1F", "ODDRX1F", "DELAYG")] == [5, 6, 11]
     # Either the data from the PHY or the clock to it is delayed, by 80 steps of 25 ps.

@@ -128,7 +128,9 @@ def _connect_udp(m: Module, platform: Any, board: BoardDescription, design: Any,
         m.submodules.phy_reset_buffer = reset = io.Buffer("o", pins.rst)
         m.d.comb += reset.o.eq(~runs)
     m.submodules.rx_clock_buffer = clock = io.Buffer("i", pins.rx_clk)
-    platform.add_clock_constraint(received_clock(m, clock.i, runs), ETHERNET_HZ)
+    received_clock(m, clock.i, runs)
+    # At the pin, because nextpnr finds no net by this clock's name; those of PLLs it derives.
+    platform.add_clock_constraint(pins.rx_clk.io, ETHERNET_HZ)
     m.submodules.rgmii = rgmii = Rgmii(rx_delay_s=board.ethernet.rx_delay_s, tx_delay_s=board.ethernet.tx_delay_s)
     # Two names are common.
     rx_control, tx_control = (

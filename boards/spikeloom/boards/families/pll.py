@@ -341,13 +341,11 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     return fast, slow
 
 
-def received_clock(m: Module, source: Value, runs: Signal) -> Signal:
-    """Add the domain ``ethernet`` to ``m``, with the clock ``source`` that a PHY sends, and return this clock.
+def received_clock(m: Module, source: Value, runs: Signal) -> None:
+    """Add the domain ``ethernet`` to ``m``, with the clock ``source`` that a PHY sends.
 
-    The caller adds a constraint to it. The domain is in reset until ``runs`` is high.
+    The domain is in reset until ``runs`` is high.
     """
-    clock = Signal(name="ethernet_clock")
     m.domains.ethernet = ClockDomain("ethernet")
     m.submodules.ethernet_reset = ResetSynchronizer(~runs, domain="ethernet")
-    m.d.comb += [clock.eq(source), ClockSignal("ethernet").eq(clock)]
-    return clock
+    m.d.comb += ClockSignal("ethernet").eq(source)
