@@ -83,6 +83,8 @@ class EngineSimulator:
         with noting_memories() as self.memories:
             self._simulator = Simulator(engine)
         self._simulator.add_clock(1e-6)
+        for domain, period in getattr(engine, "clocks", {}).items():
+            self._simulator.add_clock(period, domain=domain)
         self._processes: Sequence[Callable] = ()
         self._has_run = False
 
@@ -117,13 +119,14 @@ def run_engine(
     timeout: int = 200_000,
     on_accepted: Callable[[object], None] = lambda packet: None,
     background: Sequence[Callable] = (),
+    prepare: Callable | None = None,
 ) -> EngineRun:
     """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; ``idle`` and ``stall`` are the probabilities of input
     pauses and output stalls.
 
     If ``spikes`` are integers, each is the value of an event, and 0 is no event. ``by_port`` loads every memory through
-    the port. ``background`` are processes of other parts at the engine, such as a memory of weights. If several runs
-    use the same engine, pass an `EngineSimulator` of it.
+    the port. ``background`` are processes of other parts at the engine, such as a memory of weights, ``prepare``
+    is called before the program is loaded. If several runs use the same engine, pass an `EngineSimulator` of it.
     """
     simulator = engine if isinstance(engine, EngineSimulator) else EngineSimulator(engine)
     engine, loaded = simulator.engine, simulator.memories
@@ -135,6 +138,8 @@ def run_engine(
     core = engine.parameters
 
     async def load(ctx) -> None:
+        if prepare:
+            await prepare(ctx)
         port = engine.load
         for image in program.memories:
             blocks = [memory for memory in loaded if memory._number == image.memory]

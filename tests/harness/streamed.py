@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
-from amaranth.hdl import Cat, Elaboratable, Module, Value
+from amaranth.hdl import Cat, Elaboratable, Module
 from amaranth.lib import wiring
 
 from harness.assign import assign
-from harness.sdram import ChipAtPins, keys_of
+from harness.sdram import keys_of
+from harness.weight_memory import memory_chip
 from spikeloom.compiler.program import Program
 from spikeloom.hdl.core.engine import LifEngine
-from spikeloom.hdl.sdram.controller import SdramController
+from spikeloom.hdl.sdram.crossing import SDRAM_DOMAIN, SdramCrossing
+from spikeloom.hdl.sdram.weight_memory import WeightMemory
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.sdram.chips import SdramChip
 from spikeloom.sim.sdram.device import SdramDevice
 from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.registers import SDRAM, SDRAM_MEMORY
+from spikeloom.sim.sdram.weights import WeightMemoryParameters
 
 
 def weight_words(core: CoreParameters, program: Program) -> list[int]:
@@ -78,44 +84,60 @@ class RandomMemory:
 
 
 class CoreWithSdram(Elaboratable):
-    """A streaming core whose weight words are bursts of an SDRAM, which holds the weights of ``program``.
+    """A streaming core with its weight memory: an SDRAM that has a clock of its own and holds the weights of
+    ``program``.
 
     It has the attributes of the engine that a bench uses.
     """
 
-    def __init__(self, engine: LifEngine, parameters: SdramParameters, program: Program) -> None:
+    clocks: ClassVar[dict[str, float]] = {SDRAM_DOMAIN: 0.37e-6}
+    """Periods of further clock domains; that of the core is 1 us."""
+
+    def __init__(
+        self, engine: LifEngine, parameters: SdramParameters, program: Program, chip: SdramChip | None = None
+    ) -> None:
         core = engine.parameters
-        assert core.lanes * core.weight_width == parameters.burst_bits
-        self.engine, self.controller = engine, SdramController(parameters)
-        self.device = SdramDevice(parameters.chip, parameters.chip.timing(parameters.clock_hz))
-        width = parameters.chip.width
-        for address, word in enumerate(weight_words(core, program)):
-            for number, key in enumerate(keys_of(parameters, address)):
-                self.device.words[key] = word >> width * number & (1 << width) - 1
+        weights = WeightMemoryParameters(
+            sdram=parameters,
+            word_bits=core.lanes * core.weight_width,
+            words=core.weight_words,
+            row_words=core.words,
+        )
+        self.engine, self.memory = engine, WeightMemory(weights, core.memories["weights"].number)
+        self.crossing = SdramCrossing(parameters)
+        chip = chip or parameters.chip
+        self.device = SdramDevice(chip, chip.timing(parameters.clock_hz))
+        self.image = b"".join(word.to_bytes(weights.word_bytes, "little") for word in weight_words(core, program))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.engine, name)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.engine, m.submodules.controller = engine, controller = self.engine, self.controller
-        wiring.connect(m, controller.words, engine.weights)
-        m.d.comb += [
-            controller.requests.valid.eq(engine.requests.valid),
-            controller.requests.payload.address.eq(engine.requests.payload.address),
-            controller.requests.payload.count.eq(engine.requests.payload.length),
-            engine.requests.ready.eq(controller.requests.ready),
-        ]
+        engine, memory, crossing = self.engine, self.memory, self.crossing
+        m.submodules.engine, m.submodules.weight_memory, m.submodules.crossing = engine, memory, crossing
+        wiring.connect(m, engine.requests, memory.rows)
+        wiring.connect(m, memory.words, engine.weights)
+        wiring.connect(m, memory.requests, crossing.requests)
+        wiring.connect(m, memory.writes, crossing.writes)
+        wiring.connect(m, crossing.words, memory.bursts)
+        m.d.comb += memory.initialised.eq(crossing.ready)
         return m
+
+    async def prepare(self, ctx) -> None:
+        """Wait for the end of the self-test, and store the weights."""
+        sdram = self.memory.parameters.sdram
+        port = self.memory.configuration
+        assign(ctx, [(port.memory, SDRAM_MEMORY), (port.index, SDRAM.register("status").offset)])
+        while ctx.get(port.read_data) != 1:
+            await ctx.tick().repeat(10)
+        size, width = sdram.burst_bytes, sdram.chip.width
+        for address in range(-(-len(self.image) // size)):
+            burst = int.from_bytes(self.image[address * size : (address + 1) * size], "little")
+            for number, key in enumerate(keys_of(sdram, address)):
+                self.device.words[key] = burst >> width * number & (1 << width) - 1
 
     @property
     def chip(self) -> Callable:
         """The process of the chip at the pins."""
-        at_pins = ChipAtPins(self.controller.pins, self.device)
-
-        async def process(ctx) -> None:
-            while True:
-                _, _, levels = await ctx.tick().sample(Value.cast(at_pins.levels))
-                ctx.set(self.controller.pins.data_i, at_pins.step(levels)[1])
-
-        return process
+        return memory_chip(self.crossing.pins, self.device)

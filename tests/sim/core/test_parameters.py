@@ -38,7 +38,10 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
         ({"weight_width": 17}, r"^weight_width must be an integer from 1 to 16, not 17$"),
         ({"accumulator_width": 7}, r"^accumulator_width must be an integer from 8 to 32, not 7$"),
         ({"coordinate_width": 8}, r"^coordinate_width must be an integer from 0 to 7, not 8$"),
-        ({"weight_memory": "distributed"}, r"^weight_memory must be 'block' or 'single-port', not 'distributed'$"),
+        (
+            {"weight_memory": "distributed"},
+            r"^weight_memory must be 'block', 'single-port' or 'sdram', not 'distributed'$",
+        ),
         ({"state_memory": "single-port"}, r"^state_memory must be 'block' or 'distributed', not 'single-port'$"),
         ({"geometries": 0}, r"^geometries must be an integer from 1 to 128, not 0$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),

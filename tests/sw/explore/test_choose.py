@@ -170,7 +170,7 @@ def test_one_field_given_alone(given, lanes):
         ({"lanes": "8"}, r"^lanes must be a power of two from 1 to 256, not '8'$"),
         ({"lanes": None}, r"^lanes must be a power of two from 1 to 256, not None$"),
         ({"neurons": 0}, r"^neurons must be an integer from 64 to 16384, not 0$"),
-        ({"weight_memory": "flash"}, r"^weight_memory must be 'block' or 'single-port', not 'flash'$"),
+        ({"weight_memory": "flash"}, r"^weight_memory must be 'block', 'single-port' or 'sdram', not 'flash'$"),
     ],
 )
 def test_what_is_given_must_be_possible(given, message):

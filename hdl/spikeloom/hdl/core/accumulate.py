@@ -56,9 +56,7 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     parameters
-        Sizes and features of the core.
-    streamed
-        Weights come with their words; there is no weight memory.
+        Sizes and features of the core. Streamed weights come with their words; there is no weight memory then.
 
     Members
     -------
@@ -83,15 +81,14 @@ class Accumulator(wiring.Component):
     READ_LATENCY = 3
     """Cycles from ``address`` to ``current``."""
 
-    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
+    def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        self._streamed = streamed
         self.touched = [BlockMemory(1, parameters.words) for _ in range(2)]
-        self.banks = [AdderBank(parameters, number, streamed=streamed) for number in range(parameters.lane_banks)]
+        self.banks = [AdderBank(parameters, number) for number in range(parameters.lane_banks)]
         word = bits_for(parameters.words)
         super().__init__(
             {
-                "word": In(word_layout(parameters, streamed=streamed)),
+                "word": In(word_layout(parameters)),
                 "busy": Out(2),
                 "sweep": In(1),
                 "bank": In(1),
@@ -110,7 +107,7 @@ class Accumulator(wiring.Component):
         # The pipeline of a word: it is added in cycle 3, and its sum is written to block RAM in cycle 4. In a graded
         # core the cycles of the product come first, and `stages` begins after them.
         product_cycles = PRODUCT_CYCLES if p.value_width else 0
-        layout = word_layout(p, streamed=self._streamed)
+        layout = word_layout(p)
         way = [self.word, *(Signal(layout, name=f"word_{number}") for number in range(1, product_cycles + 5))]
         stages = way[product_cycles:]
         for before, after in itertools.pairwise(way):
@@ -176,11 +173,11 @@ class Accumulator(wiring.Component):
         m.d.sync += is_on_way.eq(hits[1][1:].any())
         # The weight address leaves the pipeline early enough for the weights to meet their word in the first stage of
         # the product or, without one, in the adder.
-        control = Signal(control_layout(p, streamed=self._streamed))
+        control = Signal(control_layout(p))
         m.d.comb += [
             control.weight_address.eq(way[3 - self.banks[0].weight_latency].weight_address),
             control.value.eq(way[3].value),
-            *([control.weights.eq(way[3].weights)] if self._streamed else []),
+            *([control.weights.eq(way[3].weights)] if p.streamed else []),
             control.read.eq(address_of(stages[1] if is_block else written)),
             control.write.eq(address_of(written)),
             control.write_valid.eq(written.valid),

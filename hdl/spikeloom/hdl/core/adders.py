@@ -21,7 +21,7 @@ NEAR_LANES = 16
 """Largest bank, in lanes, whose weights go from block RAM to the adders without a further register."""
 
 
-def control_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
+def control_layout(parameters: CoreParameters) -> data.StructLayout:
     """Control signals common to all lanes of a bank. The top bit of an accumulator address is the parity's bank.
 
     ``weight_address`` addresses the weight memory, early enough for the weights to arrive with their word; ``value`` is
@@ -29,7 +29,7 @@ def control_layout(parameters: CoreParameters, *, streamed: bool = False) -> dat
     addition, for the sum (if ``write_valid``) and for the sweep. For the word being added, ``counts`` selects the
     stored accumulators instead of 0, ``last`` the sum of the preceding word, and ``is_on_way`` an older sum that is not
     in the memory yet. For the word after it, ``is_last_on_way`` selects the newer of these two sums. If weights are
-    ``streamed``, ``weights`` are those of all banks, aligned with ``value``.
+    streamed, ``weights`` are those of all banks, aligned with ``value``.
     """
     word = bits_for(parameters.words) + 1
     return data.StructLayout(
@@ -44,7 +44,7 @@ def control_layout(parameters: CoreParameters, *, streamed: bool = False) -> dat
             "last": 1,
             "is_on_way": 1,
             "is_last_on_way": 1,
-            **({"weights": parameters.lanes * parameters.weight_width} if streamed else {}),
+            **({"weights": parameters.lanes * parameters.weight_width} if parameters.streamed else {}),
         }
     )
 
@@ -57,9 +57,8 @@ class AdderBank(wiring.Component):
     parameters
         Sizes and features of the core.
     number
-        Index of the bank, which selects its slice of each weight word.
-    streamed
-        Weights come with the control signals; there is no weight memory.
+        Index of the bank, which selects its slice of each weight word. Streamed weights come with the control signals;
+        there is no weight memory then.
 
     Members
     -------
@@ -71,10 +70,10 @@ class AdderBank(wiring.Component):
         Write port of the weight memory for the host.
     """
 
-    def __init__(self, parameters: CoreParameters, number: int, *, streamed: bool = False) -> None:
+    def __init__(self, parameters: CoreParameters, number: int) -> None:
         self.parameters = p = parameters
         self._number = number
-        self._weights = None if streamed else self._weight_memory()
+        self._weights = None if p.streamed else self._weight_memory()
         # The block RAMs of a wide bank are spread over the FPGA, so the path to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
         latency = self._weights.latency if self._weights else 0
@@ -82,7 +81,7 @@ class AdderBank(wiring.Component):
         self.weight_latency = latency + self._is_far
         super().__init__(
             {
-                "control": In(control_layout(p, streamed=streamed)),
+                "control": In(control_layout(p)),
                 "current": Out(data.ArrayLayout(signed(p.accumulator_width), p.bank_lanes)),
                 "load": In(LoadPort(read_back=p.read_back)),
             }

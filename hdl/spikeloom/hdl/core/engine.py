@@ -39,9 +39,6 @@ class LifEngine(wiring.Component):
     ----------
     parameters
         Sizes and features of the core.
-    streamed
-        Weights come through a stream instead of from a memory of the core; `CoreParameters.weight_words` is then the
-        number of words that rows can address. Rows have neither coordinates nor explicit targets.
 
     Members
     -------
@@ -61,13 +58,12 @@ class LifEngine(wiring.Component):
         swept; the spike or membrane of a neuron is sent; a step ends.
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
-        With ``streamed``: requests for weight words, and the words in the same order, after any latency.
+        If weights are streamed: requests for weight words, and the words in the same order, after any latency.
     """
 
-    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
+    def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        self.accumulator = Accumulator(parameters, streamed=streamed)
-        self._streamed = streamed
+        self.accumulator = Accumulator(parameters)
         ways = {
             "requests": Out(stream.Signature(weight_request_layout(parameters))),
             "weights": In(stream.Signature(parameters.lanes * parameters.weight_width)),
@@ -87,15 +83,15 @@ class LifEngine(wiring.Component):
                 "sweeping": Out(1),
                 "spike": Out(1),
                 "step_done": Out(1),
-                **(ways if streamed else {}),
+                **(ways if parameters.streamed else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.rows = rows = RowReader(p, streamed=self._streamed)
-        if self._streamed:
+        m.submodules.rows = rows = RowReader(p)
+        if p.streamed:
             wiring.connect(m, rows.requests, wiring.flipped(self.requests))
             wiring.connect(m, wiring.flipped(self.weights), rows.weights)
         m.submodules.accumulator = accumulator = self.accumulator

@@ -55,9 +55,7 @@ class RowReader(wiring.Component):
     Parameters
     ----------
     parameters
-        Sizes and features of the core.
-    streamed
-        Weights come through a stream and leave with their words. Rows have neither coordinates nor explicit targets.
+        Sizes and features of the core. Streamed weights leave with their words.
 
     Members
     -------
@@ -71,12 +69,11 @@ class RowReader(wiring.Component):
         Write port of the memories for the host.
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
-        With ``streamed``: requests for weight words, and the words in the same order.
+        If weights are streamed: requests for weight words, and the words in the same order.
     """
 
-    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
+    def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        self._streamed = streamed
         ways = {
             "requests": Out(stream.Signature(weight_request_layout(parameters))),
             "weights": In(stream.Signature(parameters.lanes * parameters.weight_width)),
@@ -85,9 +82,9 @@ class RowReader(wiring.Component):
             {
                 "events": In(stream.Signature(event_layout(parameters))),
                 "busy": Out(2),
-                "word": Out(word_layout(parameters, streamed=streamed)),
+                "word": Out(word_layout(parameters)),
                 "load": In(LoadPort(read_back=parameters.read_back)),
-                **(ways if streamed else {}),
+                **(ways if parameters.streamed else {}),
             }
         )
 
@@ -137,7 +134,7 @@ class RowReader(wiring.Component):
                 again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
 
-        word, sparse = Signal(word_layout(p, streamed=self._streamed)), Signal()
+        word, sparse = Signal(word_layout(p)), Signal()
         busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
         if p.coordinate_width:
             m.submodules.sequencer = sequencer = GeometrySequencer(p)
@@ -156,7 +153,7 @@ class RowReader(wiring.Component):
                 sparse.eq(sequencer.sparse),
             ]
             busy = [here | there for here, there in zip(busy, sequencer.busy, strict=True)]
-        elif self._streamed:
+        elif p.streamed:
             m.submodules.sequencer = streaming = StreamSequencer(p)
             wiring.connect(m, streaming.requests, wiring.flipped(self.requests))
             wiring.connect(m, wiring.flipped(self.weights), streaming.weights)

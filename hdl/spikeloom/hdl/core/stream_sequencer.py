@@ -40,7 +40,7 @@ class StreamSequencer(wiring.Component):
     Parameters
     ----------
     parameters
-        Sizes and features of the core, which must have neither coordinates nor sparse rows.
+        Sizes and features of the core, whose weights must be streamed.
 
     Members
     -------
@@ -49,17 +49,13 @@ class StreamSequencer(wiring.Component):
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
         Requests, and their weights in the same order. Without a requested row no weights are accepted.
-    word : word_layout(parameters, streamed=True), out
+    word : word_layout(parameters), out
         The word of this cycle, which must be accepted.
     busy : Signal(2), out
         One bit per parity: rows of a step with this parity are in progress, ``word`` included.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        if parameters.coordinate_width or parameters.sparse:
-            raise ValueError(
-                "a core whose weights are streamed must have rows without coordinates and explicit targets"
-            )
         self.parameters = p = parameters
         row = {"row": struct_layout(p.row_layout), "parity": 1, "other": 1, "last": 1, "value": value_shape(p)}
         super().__init__(
@@ -67,7 +63,7 @@ class StreamSequencer(wiring.Component):
                 "i": In(stream.Signature(data.StructLayout(row))),
                 "requests": Out(stream.Signature(weight_request_layout(p))),
                 "weights": In(stream.Signature(p.lanes * p.weight_width)),
-                "word": Out(word_layout(p, streamed=True)),
+                "word": Out(word_layout(p)),
                 "busy": Out(2),
             }
         )

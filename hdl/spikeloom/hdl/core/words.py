@@ -23,11 +23,11 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["TargetReader", "word_layout"]
 
 
-def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
+def word_layout(parameters: CoreParameters) -> data.StructLayout:
     """A word to add: address of its weights, target accumulators and their ``bank``, value of the event.
 
     ``bank`` is the parity of the step to whose input the word is added, ``parity`` that of the step that waits for the
-    word. With ``streamed`` weights the word contains them, and the address is not used.
+    word. If weights are streamed, the word contains them, and the address is not used.
     """
     return data.StructLayout(
         {
@@ -37,7 +37,7 @@ def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.S
             "bank": 1,
             "parity": 1,
             "value": value_shape(parameters),
-            **({"weights": parameters.lanes * parameters.weight_width} if streamed else {}),
+            **({"weights": parameters.lanes * parameters.weight_width} if parameters.streamed else {}),
         }
     )
 

@@ -24,6 +24,7 @@ from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.tile import Capacity, TileParameters, Widths
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
+from spikeloom.sim.sdram.weights import padded_bits
 
 __all__ = ["MOST_PLANES", "CoreParameters"]
 
@@ -67,7 +68,9 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         The shifts of `Leak.SHIFT` supported without a multiplier; a shift by 0 is `Leak.CLEAR`.
     weight_memory
         Memory of the weights: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Single-port RAM
-        must not be loaded while the core runs; other FPGAs replace it by block RAM.
+        must not be loaded while the core runs; other FPGAs replace it by block RAM. ``sdram``: the weights are streamed
+        from the SDRAM of the fabric; rows have neither coordinates nor explicit targets, and ``weight_words`` may be up
+        to 33,554,432.
     state_memory
         Memory of the neuron states and of the queue of fired words: ``block`` RAM, or ``distributed`` (LUT RAM) for few
         words.
@@ -120,8 +123,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
-            # The deepest memory: it fills the 18 bits of the index on the configuration port.
-            ("weight_words", 1, 1 << 18),
+            # The deepest memory: it fills the 18 bits of the index on the load port. SDRAM has a port of its own.
+            ("weight_words", 1, 1 << 25 if self.weight_memory == "sdram" else 1 << 18),
             ("populations", 1, 255),
             ("weight_width", 1, 16),
             ("coordinate_width", 0, 7),
@@ -149,13 +152,11 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
                 raise ValueError(fault)
         if not isinstance(self.per_neuron, frozenset) or not self.per_neuron <= set(PER_NEURON):
             raise ValueError(f"per_neuron must be a frozenset of names out of {PER_NEURON}, not {self.per_neuron!r}")
-        for name, other in (
-            ("weight_memory", "single-port"),
-            ("state_memory", "distributed"),
-            ("accumulator_memory", "distributed"),
-        ):
-            if getattr(self, name) not in ("block", other):
-                raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
+        if self.weight_memory not in ("block", "single-port", "sdram"):
+            raise ValueError(f"weight_memory must be 'block', 'single-port' or 'sdram', not {self.weight_memory!r}")
+        for name in ("state_memory", "accumulator_memory"):
+            if getattr(self, name) not in ("block", "distributed"):
+                raise ValueError(f"{name} must be 'block' or 'distributed', not {getattr(self, name)!r}")
         if not isinstance(self.shifts, tuple):
             raise ValueError(f"shifts must be a tuple, not {self.shifts!r}")
         # With a multiplier every leak is a product; the shifts would be dead logic.
@@ -170,8 +171,15 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
                     f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}; use "
                     "fewer lanes, or fewer names in per_neuron"
                 )
-        if self.weight_memory == "single-port" and self.contents.memories:
-            raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")
+        if self.weight_memory != "block" and self.contents.memories:
+            raise ValueError(
+                f"weight_memory must be 'block' to hold a program from power-up, not {self.weight_memory!r}"
+            )
+        if self.streamed and (self.coordinate_width or self.sparse):
+            raise ValueError(
+                "weight_memory must be 'block' in a core with coordinates or sparse rows, not 'sdram': rows with them "
+                "cannot be streamed"
+            )
         self.contents.check({memory.number for memory in self.memories.values()})
 
     @property
@@ -208,6 +216,11 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     def holds_weights(self, width: int) -> bool:
         """Whether it can hold weights of ``width`` bits. Weights of one bit are -1 and 1, so that 0 is missing."""
         return width <= self.weight_width and (self.weight_width > 1 or width == 1)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the weights come through a stream from an SDRAM."""
+        return self.weight_memory == "sdram"
 
     @property
     def bank_lanes(self) -> int:
@@ -377,8 +390,10 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @cached_property
     def _memories(self) -> dict[str, Memory]:
         # A memory whose word has no bits is omitted but keeps its number.
+        weight_bits = self.lanes * self.weight_width
         shapes = {
-            "weights": (self.weight_words, self.lanes * self.weight_width),
+            # In SDRAM a word takes a power of two of bytes.
+            "weights": (self.weight_words, padded_bits(weight_bits) if self.streamed else weight_bits),
             "rows": (self.axons, self.row_layout.width),
             "neurons": (self.words, self.lanes * self.neuron_layout.width),
             "routes": (self.neurons, self.route_layout.width),

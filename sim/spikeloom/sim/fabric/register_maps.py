@@ -12,10 +12,11 @@ from spikeloom.sim.fabric.kinds import KINDS
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, RegisterMap
 from spikeloom.sim.noc.registers import ROUTER
+from spikeloom.sim.sdram.registers import SDRAM
 
 __all__ = ["REGISTER_MAPS", "register_map", "to_markdown"]
 
-REGISTER_MAPS = (BRIDGE, *(kind.register_map for kind in KINDS), ROUTER)
+REGISTER_MAPS = (BRIDGE, *(kind.register_map for kind in KINDS), ROUTER, SDRAM)
 """The maps of all kinds of tiles that come with spikeloom."""
 
 
