@@ -3,6 +3,7 @@ say."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from harness.compiled import CORES
@@ -17,6 +18,7 @@ from spikeloom.sim.lib.lfsr import Lfsr
 from spikeloom.sim.noc.mesh import MeshParameters
 from spikeloom.sim.sdram.chips import BOARDS
 from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import WeightMemoryParameters
 
 __all__ = ["ATTENTION", "EXAMPLES", "GRADED", "MAPS", "PACKETS"]
 
@@ -33,6 +35,15 @@ MESH = [
 PACKETS = [{"axon_width": 9, "value_width": 12}, {"axon_width": 16, "value_width": 5}]
 SDRAM = [
     {"parameters": SdramParameters(chip=BOARDS[board], clock_hz=60_000_000)} for board in ("ulx3s", "colorlight-5a75b")
+]
+WEIGHTS = [
+    {
+        "parameters": WeightMemoryParameters(
+            sdram=replace(of["parameters"], more_row_bits=1), word_bits=bits, words=5000, row_words=20
+        )
+    }
+    for of in SDRAM
+    for bits in (12, 100)
 ]
 STATION = Station(bytes.fromhex("a0b1c2d3e4f5"), bytes((10, 0, 7, 1)), 50_000)
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
@@ -54,7 +65,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "NeuronLane": CORE,
     "NeuronBank": [{**of, "number": 0} for of in CORE],
     "RowReader": CORE,
-    "StreamSequencer": [{"parameters": core} for core in (LEAN, MESHED, GRADED)],
+    "StreamSequencer": [{"parameters": replace(core, weight_memory="sdram")} for core in (LEAN, MESHED, GRADED)],
     "NeuronSweep": [{**of, "read_latency": 3} for of in CORE],
     "TargetReader": [{"parameters": MAPS}],
     "AnswerEncoder": PACKETS,
@@ -98,6 +109,11 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "Tokens": [{"tiles": 2}, {"tiles": 7}],
     "HostTokens": [{"tiles": 2}, {"tiles": 7}],
     "SdramController": SDRAM,
+    "SdramCrossing": SDRAM,
+    "ByteGatherer": SDRAM,
+    "Gearbox": WEIGHTS,
+    "SelfTest": WEIGHTS,
+    "WeightMemory": [{**of, "number": 1} for of in WEIGHTS],
     "BlockMemory": [{"width": 21, "depth": 300, "part": 8}, {"width": 7, "depth": 40}],
     "SinglePortMemory": [{"width": 8, "depth": 300}, {"width": 20, "depth": 20_000}],
     "DistributedMemory": [{"width": 7, "depth": 16}, {"width": 4, "depth": 30}],

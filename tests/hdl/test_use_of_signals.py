@@ -187,6 +187,7 @@ MESH = FabricConfig(
     **UNITS,
 )
 READ_BACK = replace(GRADED, read_back=True)
+STREAMED = replace(GRADED, weight_memory="sdram")
 SINGLE = FabricConfig(core=MESHED, **UNITS)
 
 
@@ -203,9 +204,9 @@ DESIGNS = {
         for number, arguments in enumerate(several)
         if not name.endswith(("Port", "Signature")) and name != "HostBridge"  # a bridge with all its parts is below
     },
-    "streamed rows": lambda: RowReader(GRADED, streamed=True),
-    "streamed sums": lambda: Accumulator(GRADED, streamed=True),
-    "streamed engine": lambda: LifEngine(GRADED, streamed=True),
+    "streamed rows": lambda: RowReader(STREAMED),
+    "streamed sums": lambda: Accumulator(STREAMED),
+    "streamed engine": lambda: LifEngine(STREAMED),
     "core": lambda: LifCore(READ_BACK),
     "core of maps": lambda: LifCore(MAPS),
     "core of a mesh": lambda: LifCore(replace(READ_BACK, destinations=4)),
@@ -263,6 +264,8 @@ LEFT_OUT = {
     "Mesh .": ("", r"router_\d_\d\.taken"),
     "usb": ("", "vbus_valid"),
     "usb pins": ("", "term_select"),
+    "SdramCrossing .": ("", r"(requests|words|writes)\.[rw]_(level|rst)"),
+    "WeightMemory .": ("", _PLANE),
     "usb line|EthernetLine 0": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
     "(usb )?top": (
         rf"fabric\.bridge\.(program|too_large|encoder\.(turn|drop)|readout\.(bank|following|{_READOUT_TOKENS}))",
@@ -311,6 +314,10 @@ UNUSED_BITS = {
     "Ethernet(Receiver|Line) 0": r"(receiver\.)?\w+_(value|mask)",
     # CS# is low in every command.
     "SdramController .": "pins__command",
+    "SdramCrossing .": r"controller\.pins__command",
+    # Requests of a weight memory read or write only, few bursts, and no words beyond those of the core.
+    "Gearbox .|SelfTest .": "(requests|writes)__payload",
+    "WeightMemory .": r"((gearbox|test)\.)?(requests|writes)__payload|address|burst|larger|of_host|wrong",
     # Registers have whole bytes, and ports of fabrics the usual widths.
     "core.*|axi": _STATUS,
     "(usb )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",

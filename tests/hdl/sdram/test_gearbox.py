@@ -131,7 +131,7 @@ MUTATIONS = {
     "bursts of a row": (8, None, "count.eq(end[place_bits:])", "count.eq(row.length[place_bits:])"),
     "order of bursts": (64, None, "Cat(earlier, self.bursts.payload)[p", "Cat(self.bursts.payload, earlier)[p"),
     "bursts on their way": (32, 30, "flight + added - taken", "0"),
-    "rows before a clear": (8, 30, "with m.If(forget):", "with m.If(0):"),
+    "rows before a clear": (8, 30, "with m.If(self.clear | dropping):", "with m.If(0):"),
 }
 
 

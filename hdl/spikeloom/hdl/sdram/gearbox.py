@@ -10,7 +10,7 @@ A burst holds several words, or a word takes several bursts (`spikeloom.sim.sdra
 cycle from bursts of several words, else one burst per cycle, without a pause between rows. No latency.
 """
 
-from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -88,19 +88,18 @@ class Gearbox(wiring.Component):
             m.d.sync += dropping.eq(0)
 
         words, offered = Signal.like(self.words.payload), Signal()
-        needs_no_word = Signal()  # the burst is taken without a word
         last_word = Signal()  # the offered word is the last one of its burst
-        forget = Signal()
         m.d.comb += [
-            forget.eq(self.clear | dropping),
             self.words.payload.eq(words),
             self.words.valid.eq(offered & ~dropping),
-            self.bursts.ready.eq(dropping | needs_no_word | (offered & last_word & self.words.ready)),
         ]
+        needs_no_word: Value = Const(0)  # the burst is taken without a word
         if p.words_per_burst > 1:
-            self._select(m, row, accepted, free, forget, words, offered, last_word)
+            self._select(m, row, accepted, free, dropping, words, offered, last_word)
         else:
-            self._join(m, row, taken, words, offered, last_word, needs_no_word)
+            needs_no_word = self._join(m, row, taken, words, offered)
+            m.d.comb += last_word.eq(1)
+        m.d.comb += self.bursts.ready.eq(dropping | needs_no_word | (offered & last_word & self.words.ready))
         return m
 
     def _select(
@@ -109,7 +108,7 @@ class Gearbox(wiring.Component):
         row: data.View,
         accepted: Signal,
         free: Signal,
-        forget: Signal,
+        dropping: Signal,
         words: Signal,
         offered: Signal,
         last_word: Signal,
@@ -143,7 +142,7 @@ class Gearbox(wiring.Component):
             m.d.sync += [kept.place.eq(kept.place + 1), kept.left.eq(kept.left - 1)]
         with m.If(queue.o.ready):
             m.d.sync += [active.eq(queue.o.valid), kept.eq(queue.o.payload)]
-        with m.If(forget):
+        with m.If(self.clear | dropping):
             m.d.sync += active.eq(0)
 
     def _join(
@@ -153,10 +152,8 @@ class Gearbox(wiring.Component):
         taken: Signal,
         words: Signal,
         offered: Signal,
-        last_word: Signal,
-        needs_no_word: Signal,
-    ) -> None:
-        """A word takes one or several bursts: the last of them completes it."""
+    ) -> Value:
+        """A word takes one or several bursts: the last of them completes it. Return whether a burst is not the last."""
         p = self.parameters
         several = bits_for(p.bursts_per_word) if p.bursts_per_word > 1 else 0
         earlier = Signal((p.bursts_per_word - 1) * p.sdram.burst_bits)
@@ -166,8 +163,6 @@ class Gearbox(wiring.Component):
             self.requests.payload.count.eq(Cat(Const((1 << several) - 1, several), row.length)),
             words.eq(Cat(earlier, self.bursts.payload)),
             offered.eq(self.bursts.valid & place.all() if several else self.bursts.valid),
-            last_word.eq(1),
-            needs_no_word.eq(~place.all() if several else 0),
         ]
         if several:
             # Bursts that are dropped count too: all bursts of a word are requested, so the next word begins at 0.
@@ -176,3 +171,4 @@ class Gearbox(wiring.Component):
                     place.eq(place + 1),
                     earlier.eq(Cat(earlier, self.bursts.payload)[p.sdram.burst_bits :]),
                 ]
+        return ~place.all() if several else Const(0)
