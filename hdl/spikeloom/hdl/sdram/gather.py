@@ -15,6 +15,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.sdram.controller import request_layout, write_layout
+from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.sdram.parameters import SdramParameters
 
 __all__ = ["CHUNK", "QUIET_CYCLES", "ByteGatherer"]
@@ -38,7 +39,7 @@ class ByteGatherer(wiring.Component):
     Members
     -------
     enable : Signal, in
-    address : Signal(address_bits + log2(burst_bytes)), in
+    address : Signal(address_bits + bits_for(burst_bytes)), in
     data : Signal(8), in
         A byte to write, in every cycle if need be.
     requests : Stream(request_layout(parameters)), out
@@ -56,7 +57,7 @@ class ByteGatherer(wiring.Component):
         super().__init__(
             {
                 "enable": In(1),
-                "address": In(p.address_bits + (p.burst_bytes - 1).bit_length()),
+                "address": In(p.address_bits + bits_for(p.burst_bytes)),
                 "data": In(8),
                 "requests": Out(stream.Signature(request_layout(p))),
                 "writes": Out(stream.Signature(write_layout(p))),
@@ -68,7 +69,7 @@ class ByteGatherer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        byte_bits = (p.burst_bytes - 1).bit_length()
+        byte_bits = bits_for(p.burst_bytes)
         # Registered, because the configuration port comes from far away.
         enable = Signal()
         address, byte = Signal(len(self.address), reset_less=True), Signal(8, reset_less=True)

@@ -44,7 +44,7 @@ class Gearbox(wiring.Component):
     words : Stream(word_bits), out
         Rows, and their words in the same order. At most `ROWS` rows may be incomplete.
     requests : Stream(request_layout(sdram)), out
-    bursts : Stream(burst_bits), in
+    bursts : Stream(sdram.burst_bits), in
         Requests, all of them reads, and their bursts in the same order.
     clear : Signal, in
         Forget all rows. Bursts that arrive for them are dropped, and no row is accepted until the last one has arrived.

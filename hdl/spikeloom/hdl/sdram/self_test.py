@@ -32,13 +32,13 @@ class SelfTest(wiring.Component):
         The chip is initialised: the test may begin.
     requests : Stream(request_layout(sdram)), out
     writes : Stream(write_layout(sdram)), out
-    bursts : Stream(burst_bits), in
+    bursts : Stream(sdram.burst_bits), in
         The memory.
     done : Signal, out
         The test has ended, and the signals below have their final values.
-    wrong : Signal(burst_bits), out
+    wrong : Signal(sdram.burst_bits), out
         Bits of a burst that were wrong at least once.
-    larger : Signal(more_column_bits + more_row_bits), out
+    larger : Signal(sdram.more_column_bits + sdram.more_row_bits), out
         The address bits that only some chips have: whether this one has them.
     """
 

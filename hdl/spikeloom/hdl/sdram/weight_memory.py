@@ -62,7 +62,7 @@ class WeightMemory(wiring.Component):
     initialised : Signal, in
     requests : Stream(request_layout(sdram)), out
     writes : Stream(write_layout(sdram)), out
-    bursts : Stream(burst_bits), in
+    bursts : Stream(sdram.burst_bits), in
         The memory.
     """
 
