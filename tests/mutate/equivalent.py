@@ -185,7 +185,203 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
             ("if len(active) * targets * (rows + _GATHER) < everything:", "'<' becomes '<='"),
             ("_CHUNK = 1 << 21", "'1' becomes '2'"),
             ("_CHUNK = 1 << 21", "'21' becomes '22'"),
+            ("_CHUNK = 1 << 21", "'<<' becomes '>>'"),
+            ("chunk = max(1, _CHUNK // unrolled)", "'1' becomes '2'"),
         )
     },
+    **{
+        (f"sim/spikeloom/sim/{module}.py", line, now, 0): reason
+        for module, line, reason, changes in (
+            (
+                "network/sparse",
+                "_CHUNK = 1 << 22",
+                "a limit of the memory for products, which are added up the same in chunks of any size",
+                ("'1' becomes '2'", "'22' becomes '23'", "'<<' becomes '>>'"),
+            ),
+            (
+                "network/sparse",
+                "chunk = max(1, _CHUNK // self.count)",
+                "a limit of the memory for products, which are added up the same in chunks of any size",
+                ("'1' becomes '2'",),
+            ),
+            (
+                "network/sparse",
+                "np.full(size, -1, np.int64) for size in self.shape",
+                "any negative number marks what is not in the part",
+                ("'1' becomes '2'",),
+            ),
+            (
+                "network/reference",
+                "_ROWS = 256",
+                "samples are independent, so that blocks of any size give the same results",
+                ("'256' becomes '257'",),
+            ),
+            *(
+                (module, line, "the input precedes all populations with any negative number", ("'1' becomes '2'",))
+                for module, line in (
+                    (
+                        "network/network",
+                        "order = {INPUT: -1} | {name: position for position, name in enumerate(names)}",
+                    ),
+                    (
+                        "network/reference",
+                        "place = {INPUT: -1} | {item.name: number for number, item in enumerate(schedule)}",
+                    ),
+                    ("network/reference", "last = -1"),
+                )
+            ),
+            (
+                "host/messages",
+                "_FEW_BYTES = 1024",
+                "a choice between ways to decode the same messages, for speed",
+                ("'1024' becomes '1025'",),
+            ),
+            (
+                "host/messages",
+                "few = len(data) <= _FEW_BYTES or data[0] == _READ",
+                "a choice between ways to decode the same messages, for speed",
+                ("'<=' becomes '<'", "'or' becomes 'and'", "'0' becomes '1'", "'==' becomes '!='"),
+            ),
+            (
+                "host/messages",
+                "jump = np.append(rank[np.minimum(several + np.maximum(length[several], 1), total)], len(several))",
+                "an unknown message may have any length from 1 on: where it begins, the call ends with an error",
+                ("'1' becomes '2'",),
+            ),
+            (
+                "host/messages",
+                "inside = np.zeros(total + 1, np.int8)",
+                "the running sum is read up to the end of the messages only",
+                ("'1' becomes '2'",),
+            ),
+            (
+                "host/messages",
+                "_LENGTHS = np.full(256, _UNKNOWN, np.int64)",
+                "the table is indexed by bytes",
+                ("'256' becomes '257'",),
+            ),
+            (
+                "host/link",
+                "_MANY_RUNS = 32",
+                "a choice between ways to the same encoding, for speed",
+                ("'32' becomes '33'",),
+            ),
+            (
+                "host/link",
+                "if data.count(0) > _MANY_RUNS:",
+                "a choice between ways to the same encoding, for speed",
+                ("'0' becomes '1'", "'>' becomes '>='"),
+            ),
+            (
+                "host/link",
+                "and min(offsets) >= 0",
+                "a frame that does not pass this quick check at once is checked in full, which accepts it",
+                ("'0' becomes '1'",),
+            ),
+            *(
+                (
+                    "host/link",
+                    line,
+                    "a limit of the memory, one byte more of a frame that is refused",
+                    ("'1' becomes '2'",),
+                )
+                for line in (
+                    "self._longest = body + body // BLOCK_BYTES + 1",
+                    "self._partial = partial[: self._longest + 1]",
+                )
+            ),
+            (
+                "host/samples",
+                "_FEW_BITS = 3",
+                "a choice between ways to the same bytes, for speed",
+                ("'3' becomes '4'",),
+            ),
+            (
+                "host/samples",
+                "places = _places_in_few_levels if bits <= _FEW_BITS else _places_in_many_levels",
+                "a choice between ways to the same bytes, for speed",
+                ("'<=' becomes '<'",),
+            ),
+            (
+                "host/samples",
+                "_MOST_COMPILED_BITS = 16",
+                "a choice between ways to the same bytes, by the memory that they take",
+                ("'16' becomes '17'",),
+            ),
+            (
+                "host/samples",
+                "if bits <= _MOST_COMPILED_BITS and (compiled := compiled_samples()) is not None:",
+                "a choice between ways to the same bytes, by the memory that they take",
+                ("'<=' becomes '<'",),
+            ),
+            (
+                "host/samples",
+                "self._order = order if (np.diff(order) != 1).any() else None",
+                "inputs in order are permuted too, which takes time and changes nothing: no permutation steps by 2",
+                ("'1' becomes '2'",),
+            ),
+            (
+                "host/samples",
+                "if distance.max(initial=0) >= SKIP_UNIT:",
+                "0 and 1 are both smaller than the distance of a SKIP",
+                ("'0' becomes '1'",),
+            ),
+            (
+                "host/samples",
+                "if levels.min() < most:",
+                "a selection of all rows, which changes nothing",
+                ("'<' becomes '<='",),
+            ),
+            (
+                "host/samples",
+                'order = np.argsort(level.astype(np.uint16) if total <= 1 << 16 else level, kind="stable")',
+                "a choice of the type that is sorted, for speed; 65,536 levels are numbered up to 65,535",
+                ("'<=' becomes '<'", "'<<' becomes '>>'"),
+            ),
+            (
+                "host/compiled_samples",
+                "out = np.empty(steps * samples * (2 * inputs + 9), np.uint8)",
+                "a larger buffer, of which the end is not used",
+                ("'2' becomes '3'", "'9' becomes '10'"),
+            ),
+            (
+                "host/compiled_samples",
+                "scratch = np.empty(3 * pixels + most + 2, np.uint32)",
+                "a larger buffer, of which the end is not used",
+                ("'3' becomes '4'", "'2' becomes '3'"),
+            ),
+            (
+                "host/compiled_samples",
+                "out = np.empty(count * (2 * pixels + most * (2 + pixels // 8192)), np.uint8)",
+                "a buffer that is large enough for any images too: a level takes one byte besides its spikes and SKIPs",
+                ("'2' becomes '3'", "'8192' becomes '8193'"),
+            ),
+            (
+                "lib/arrays",
+                "stream = io.BytesIO(content[: _LONGEST_HEADER + 16])",
+                "at most 12 bytes precede the header; those after it are not read",
+                ("'16' becomes '17'",),
+            ),
+            (
+                "lib/arrays",
+                "_PIECE = 1 << 16",
+                "a file is unpacked in pieces of any size",
+                ("'1' becomes '2'", "'16' becomes '17'"),
+            ),
+            (
+                "lib/tile",
+                "return bits_for(max([1, *(memory.planes for memory in self.memories.values())]))",
+                "one bit numbers one byte lane as well as two",
+                ("'1' becomes '2'",),
+            ),
+        )
+        for now in changes
+    },
+    (
+        "sim/spikeloom/sim/host/compiled_samples.py",
+        "out = np.empty(count * (2 * pixels + most * (2 + pixels // 8192)), np.uint8)",
+        "'2' becomes '3'",
+        1,
+    ): "a larger buffer, of which the end is not used",
 }
 """The reasons, by `Mutant.key` as in ``results.jsonl`` and ``summary.json``."""

@@ -16,6 +16,7 @@ from spikeloom.sim.core.features import (
     PER_NEURON,
     WITHOUT_FEATURES,
     CoreFeatures,
+    Feature,
     general_features,
     lane_products,
     leaks_of,
@@ -152,6 +153,70 @@ def test_tables_say_what_a_core_can_have():
         for amount in feature.general.values():
             assert type(amount) is int
             assert 1 <= amount <= feature.most, feature.name
+
+
+def test_the_most_that_a_core_can_do_and_one_more():
+    """The largest number of each width is accepted, and the next one refused with the largest in the message."""
+    counting = replace(ABLE, value_width=5)
+    for core, name, most, unit, others in (
+        (ABLE, "refractory", 7, " steps", {}),
+        (ABLE, "noise_bits", 8, "", {}),
+        (counting, "max_spikes", 7, "", {"graded": True, "value_width": 5}),
+    ):
+        rule_values(core, NeuronParameters(size=1, **others | {name: most}))
+        message = f"^{name} must be at most {most}{unit} on this fabric, not {most + 1}$"
+        with pytest.raises(ValueError, match=message):
+            rule_values(core, NeuronParameters(size=1, **others | {name: most + 1}))
+    rule_values(replace(ABLE, refractory_width=0, noise_bits=0, count_width=0), NeuronParameters(size=1))
+    assert replace(PLAIN, v_width=8, value_width=8).value_width == 8, "as wide as the membrane"
+
+
+def test_values_of_neurons_without_features():
+    """By value, on a core with all features: 0 wherever the neurons lack one."""
+    p = NeuronParameters(size=1, threshold=7)
+    found = {
+        name: int(np.ravel(value)[0]) for name, value in (rule_values(ABLE, p) | parameter_values(ABLE, p)).items()
+    }
+    off = ("bias", "reset_value", "current_leak_factor", "adaptation_leak_factor", "adaptation_step", "delay")
+    off += ("nearest", "greater_equal", "reset_delay", "refractory", "readout", "current", "noise", "graded")
+    off += ("graded_shift", "delay_line", "second_threshold", "seed")
+    on = {"threshold": 7, "leak_factor": 1 << 14, "lower_bound": -(1 << 15), "reset": 1, "spiking": 1, "max_spikes": 1}
+    assert found == dict.fromkeys(off, 0) | on
+
+
+def test_values_of_delay_lines_and_noise():
+    line = NeuronParameters(size=1, threshold=9, delay_line=True, delay=4, reset=Reset.SUBTRACT)
+    found = rule_values(ABLE, line) | parameter_values(ABLE, line)
+    assert (int(found["threshold"]), int(found["reset"])) == (0, 0)
+    noisy = NeuronParameters(size=1, noise_bits=3, seed=77)
+    found = rule_values(ABLE, noisy) | parameter_values(ABLE, noisy)
+    assert (int(found["noise"]), int(np.ravel(found["seed"])[0])) == (0b111, 77)
+
+
+def test_words_of_a_plain_core():
+    """No feature leaves a bit: 64 words of one neuron, and membranes of 12 bits."""
+    core = replace(PLAIN, per_neuron=frozenset(PER_NEURON))
+    present = [
+        {field.name: field.width for field in layout.fields if field.width}
+        for layout in (core.neuron_layout, core.population_layout, core.state_layout)
+    ]
+    rule = {"nearest": 1, "greater_equal": 1, "reset": 2, "spiking": 1}
+    assert present == [{"threshold": 12, "leak_factor": 10}, {"first": 6, "last": 6} | rule, {"v": 12}]
+
+
+def test_a_feature_of_its_name_only_needs_and_costs_nothing():
+    feature, p = Feature(name="nothing"), NeuronParameters(size=1)
+    assert (feature.needs(p), feature.products(ABLE), feature.cost(ABLE), feature.missing(ABLE, p)) == (0, (), {}, "")
+    assert feature.built(PLAIN)
+
+
+def test_general_fabrics_by_value():
+    plain = {"bias": True, "readout": True}
+    small = plain | {"reset_value": True, "reset_delay": True, "refractory_width": 3}
+    medium = small | {"refractory_width": 4}
+    large = medium | {"synaptic_current": True, "adaptation": True, "delay_line": True}
+    for level, features in zip(GENERAL_LEVELS, (plain, plain, small, medium, large), strict=True):
+        assert general_features(level) == WITHOUT_FEATURES | features
 
 
 def test_levels_have_what_those_before_them_have():

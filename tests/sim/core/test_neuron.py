@@ -638,6 +638,53 @@ def test_bad_values(change, message):
         NeuronParameters(**({"size": 1} | change))
 
 
+RANGES = (
+    ("size", 1, 1 << 20, {}),
+    ("v_width", 8, 24, {}),
+    ("beta_fraction", 1, 20, {}),
+    ("reset_delay", 0, 1, {}),
+    ("refractory", 0, 255, {}),
+    ("noise_bits", 0, 16, {}),
+    ("graded_shift", 0, 15, {}),
+    ("value_width", 2, 16, {}),
+    ("max_spikes", 1, 15, {"graded": True}),
+    *((name, -(1 << 15), (1 << 15) - 1, {}) for name in ("threshold", "bias", "reset_value", "lower_bound")),
+    ("adaptation_step", -(1 << 15), (1 << 15) - 1, {"adaptation_leak": Leak.NONE}),
+    ("seed", 1, 65535, {"noise_bits": 1}),
+    ("delay", 0, 15, {"delay_line": True}),
+    *(
+        (f"{name}_factor", low, high, {name: kind})
+        for name in ("leak", "current_leak", "adaptation_leak")
+        for kind, low, high in ((Leak.SHIFT, 1, 15), (Leak.MULTIPLY, 0, 1 << 14))
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "low", "high", "others"), RANGES)
+def test_first_and_last_value(name, low, high, others):
+    for value in (low, high):
+        assert np.all(getattr(NeuronParameters(**{"size": 1} | others | {name: value}), name) == value)
+    for wrong in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=rf"^{name} must be (an integer )?from {low} to {high}, not {wrong}$"):
+            NeuronParameters(**{"size": 1} | others | {name: wrong})
+
+
+def test_of_several_values_the_worst_is_named():
+    for values, worst in (([-32768, 40000], 40000), ([-32769, 32767], -32769), ([0, 32768], 32768)):
+        with pytest.raises(ValueError, match=rf"^threshold must be from -32768 to 32767, not {worst}$"):
+            NeuronParameters(size=2, threshold=values)
+
+
+def test_as_many_spikes_as_a_value_holds():
+    counting = {"size": 1, "threshold": 1, "max_spikes": 3, "graded": True, "value_width": 3}
+    assert NeuronParameters(**counting).max_spikes == 3
+    for change in ({"max_spikes": 4}, {"graded_shift": 1}, {"graded": False}):
+        with pytest.raises(
+            ValueError, match=r"^neurons with up to \d spikes per step must be graded, with graded_shift"
+        ):
+            NeuronParameters(**counting | change)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -169,6 +169,7 @@ def test_the_only_core_on_a_mesh():
     assert len(many.cores) == 3
     assert many.core == NARROW.fitted(tiles=4, packets=NARROW.asks)
     assert (many.core.contents, many.program) == (NOTHING, 0)
+    assert [len(one.on_mesh(*shape).cores) for shape in ((2, 1), (1, 2), (3, 1))] == [1, 1, 2]
     with pytest.raises(ValueError, match=r"^a mesh must have places for the host bridge and a core, not 1 x 1$"):
         one.on_mesh(1, 1)
     with pytest.raises(ValueError, match=r"^fabric one must have one core and no mesh yet to be put on a mesh$"):

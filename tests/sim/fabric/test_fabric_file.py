@@ -104,6 +104,20 @@ def test_a_link_that_is_none(value):
         link_kind_from_json(f'{{"link_kind": {value}}}')
 
 
+def test_the_slowest_and_the_fastest_line():
+    for rate in (1, 1 << 28):
+        assert baud_rate_from_json(f'{{"baud_rate": {rate}}}') == rate
+    with pytest.raises(ValueError, match=r"^baud_rate of a fabric.json must be .*, not 268435457$"):
+        baud_rate_from_json(f'{{"baud_rate": {(1 << 28) + 1}}}')
+
+
+def test_long_values_are_cut():
+    content = {**json.loads(fabric_to_json(FABRICS["small"])), "link": {"receive_buffer": "x" * 10_000}}
+    with pytest.raises(ValueError, match=r" \(receive_buffer must be .*\)$") as refused:
+        fabric_from_json(json.dumps(content))
+    assert len(str(refused.value)) == len("fabric.json must come from a build, with name and tiles ()") + 200
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "true", '"fast"', "1.5", "1e99"])
 def test_a_baud_rate_that_is_none(value):
     with pytest.raises(ValueError, match=r"^baud_rate of a fabric.json must be an integer from 1 to 268435456, not "):

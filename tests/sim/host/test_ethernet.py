@@ -9,6 +9,7 @@ from harness.packets import BOARD, FRAMES, HOSTS, Packet, arp_request, echo_requ
 
 from spikeloom.sim.host.ethernet import (
     IDLE_CYCLES,
+    IDLE_S,
     OPENING,
     REFUSAL,
     UDP_LINK,
@@ -78,6 +79,22 @@ def test_a_checksum_of_zero_is_sent_as_ones():
             Packet(frame)
             return
     raise AssertionError("one of the values must lead to 0xFFFF")
+
+
+def test_the_header_of_a_datagram_by_value():
+    """RFC 791: no service, 30 bytes, identification 0, "do not fragment", 64 hops, UDP."""
+    frame = udp_frame(BOARD, FIRST, b"ab")
+    assert frame[:14] == bytes.fromhex("a0b1c2d3e4f5 0213579bdf24 0800")
+    assert frame[14:24] == bytes.fromhex("45 00 001e 0000 4000 40 11")
+    assert frame[26:40] == bytes.fromhex("0a000709 0a000701 1267 c350 000a")
+    assert frame[42:60] == b"ab" + bytes(16)
+
+
+def test_sizes_by_value():
+    """A code for each 254 bytes of the body, and the delimiter; 34.36 s of silence."""
+    assert [largest_datagram(payload) for payload in (1400, 235, 236, 64)] == [1426, 256, 258, 85]
+    assert LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=1400) == UDP_LINK
+    assert (IDLE_S, IDLE_CYCLES) == (35, 2**32)
 
 
 def test_arp_is_answered():
@@ -212,6 +229,11 @@ def test_addresses():
     assert (parameters.address, parameters.port) == ("192.168.1.50", 50505)
     station = parameters.station(bytes(range(16)))
     assert station == Station(bytes((2, 0, 1, 2, 3, 4)), bytes((192, 168, 1, 50)), 50505)
+    for port in (1, 65535):
+        assert EthernetParameters(port=port).station(bytes(16)).port == port
+    for address in ("1.240.0.1", "223.255.255.254", "10.0.0.1"):
+        assert EthernetParameters(address=address).address == address
+    assert EthernetParameters(mac="02:01:00:00:00:00").station(bytes(16)).mac == bytes((2, 1, 0, 0, 0, 0))
     assert EthernetParameters(mac="0A:bc:00:00:00:01").station(bytes(16)).mac == bytes((10, 188, 0, 0, 0, 1))
 
 
@@ -230,7 +252,17 @@ def test_addresses():
                 ValueError,
                 r"^address must be an IPv4 address of one board, such as 192.168.1.50, not '",
             )
-            for text in ("", "board", "1.2.3", "256.1.1.1", "224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255")
+            for text in (
+                "",
+                "board",
+                "1.2.3",
+                "256.1.1.1",
+                "224.0.0.1",
+                "127.0.0.1",
+                "0.0.0.0",
+                "240.0.0.1",
+                "255.255.255.255",
+            )
         ),
         *(
             ({"mac": text}, ValueError, r"^mac must be the MAC address of one board, such as 02:00:00:00:00:01, not '")

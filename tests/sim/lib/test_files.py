@@ -69,6 +69,11 @@ def test_json_that_is_refused(text, message):
         json_from(text, "it")
 
 
+def test_a_long_problem_is_cut():
+    with refuses(r"it must be JSON \(Exceeds the limit .{82}\)"):
+        json_from("9" * 10_000, "it")
+
+
 def test_json_of_the_limit():
     text = "[" * DEEPEST + "]" * DEEPEST
     assert json_from(text, "it") is not None

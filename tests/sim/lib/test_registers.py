@@ -56,12 +56,24 @@ def test_section_of_the_page():
         ({"width_bits": 0}, "width_bits must be from 1 to 64, not 0"),
         ({"width_bits": 65}, "width_bits must be from 1 to 64, not 65"),
         ({"access": "any"}, "access must be one of read, write, read-write, pulse, not 'any'"),
+        ({"offset": -1}, "offset must be from 0 to 63, not -1"),
+        ({"reset": -1}, "reset must be from 0 to 255, not -1"),
         ({"reset": 256}, "reset must be from 0 to 255, not 256"),
     ],
 )
 def test_register_must_be_sound(changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         register(**changes)
+
+
+def test_the_last_byte_bit_and_value():
+    assert register(offset=63).offset == 63
+    widest = register(offset=56, width_bits=64, reset=(1 << 64) - 1)
+    assert (widest.size, widest.encode((1 << 64) - 1)) == (8, b"\xff" * 8)
+    assert register(width_bits=1, reset=1).encode(0) == b"\0"
+    assert [MemoryRegion(name="m", number=number, description="").number for number in (1, 15)] == [1, 15]
+    with pytest.raises(ValueError, match=r"^number must be from 1 to 15, not 16$"):
+        MemoryRegion(name="m", number=16, description="")
 
 
 @pytest.mark.parametrize(

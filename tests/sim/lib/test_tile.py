@@ -56,6 +56,15 @@ def test_what_kinds_ask_and_have():
     ]
 
 
+def test_widths_of_the_configuration_port():
+    """Of the deepest memory or the 64 bytes of registers, and of the widest word."""
+    giver = TILES[2]
+    for width, bits in ((5, 6), (6, 6), (7, 7), (18, 18)):
+        assert replace(giver, address_width=width).index_width == bits
+    assert [replace(giver, axon_width=width).plane_width for width in (7, 8, 15, 16)] == [1, 1, 1, 2]
+    assert CoreParameters(lanes=1, weight_words=1 << 17).index_width == 17
+
+
 def test_a_kind_has_its_name_alone():
     with pytest.raises(
         ValueError, match=r"^kind of a tile must be unique, but 'aer' is that of AerTileParameters already$"

@@ -6,7 +6,9 @@ from harness.networks import rng_of
 
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes, unpack_lanes, weight_bits, weight_range
 
-LAYOUT = WordLayout((Field("a", 3), Field("absent", 0), Field("b", 5, signed=True), Field("c", 1)))
+LAYOUT = WordLayout(
+    (Field("a", 3), Field("absent", 0), Field("b", 5, signed=True), Field("nothing", 0, signed=True), Field("c", 1))
+)
 
 
 def test_bits_for():
@@ -22,13 +24,18 @@ def test_fields_stand_one_after_the_other(request):
     assert (words == values["a"] | (values["b"] & 31) << 3 | values["c"] << 8).all()
     found = LAYOUT.values(bits)
     assert all((found[name] == values[name]).all() for name in values)
+    ends = {"a": [0, 7], "absent": [0, 0], "b": [-16, 15], "nothing": [0, 0], "c": [0, 1]}
+    assert {name: field.tolist() for name, field in LAYOUT.values(LAYOUT.bits(ends, 2)).items()} == ends
     assert not found["absent"].any()
     assert not LAYOUT.bits({}, 3).any()
 
 
 @pytest.mark.parametrize(
     ("name", "value", "bounds"),
-    [("a", 8, "0 to 7"), ("a", -1, "0 to 7"), ("b", 16, "-16 to 15"), ("absent", 1, "0 to 0")],
+    [
+        *(("a", 8, "0 to 7"), ("a", -1, "0 to 7"), ("b", 16, "-16 to 15"), ("b", -17, "-16 to 15"), ("c", 2, "0 to 1")),
+        *((name, value, "0 to 0") for name in ("absent", "nothing") for value in (-1, 1)),
+    ],
 )
 def test_what_does_not_fit_is_refused(name, value, bounds):
     with pytest.raises(ValueError, match=rf"^{name} must be from {bounds}, not {value} to {value}$"):

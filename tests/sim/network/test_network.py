@@ -231,6 +231,40 @@ def test_a_sparse_matrix_is_checked_like_a_full_one():
     assert network(net.populations, [c], inputs=3).current_bounds("a") == (0, 9)
 
 
+@pytest.mark.parametrize(("name", "values"), [("weight_width", (1, 16)), ("input_value_width", (0, 2, 16))])
+def test_first_and_last_width(name, values):
+    for value in values:
+        assert getattr(network([relay("a")], [connection(INPUT, "a")], **{name: value}), name) == value
+
+
+def test_the_first_and_the_last_weight():
+    for width in (2, 8, 16):
+        low, high = -(1 << width - 1), (1 << width - 1) - 1
+        a = QuantisedPopulation(name="a", parameters=relay("a").parameters, weight_width=width)
+        for weight in (low, high):
+            network([a], [connection(INPUT, "a", weight)], weight_width=16)
+        for weight in (low - 1, high + 1) if width < 16 else ():
+            message = rf"^weight from 'input' to 'a' must be from {low} to {high} at {width} bits, not {weight} to "
+            with pytest.raises(ValueError, match=message):
+                network([a], [connection(INPUT, "a", weight)], weight_width=16)
+    for width in (0, 17, 2.0):
+        with pytest.raises(
+            ValueError, match=rf"^weight_width of 'a' must be None or an integer from 1 to 16, not {width}$"
+        ):
+            QuantisedPopulation(name="a", parameters=relay("a").parameters, weight_width=width)
+    nothing = SparseMatrix.from_dense(np.zeros((1, 1), int))
+    assert network([relay("a")], [QuantisedConnection(source=INPUT, target="a", weight=nothing)]).synapses == 0
+
+
+def test_values_of_each_kind_of_source():
+    counting = graded("c", value_width=4, max_spikes=7, threshold=1)
+    populations = [relay("a"), graded("b", value_width=4), counting]
+    net = network(populations, [connection(INPUT, "a")], units=(Gate("unit", (INPUT,)),))
+    found = {name: net.value_bounds(name) for name in net.sources}
+    assert found == {INPUT: (0, 1), "a": (0, 1), "b": (-8, 7), "c": (0, 7), "unit": (0, 1)}
+    assert [part.name for part in net.schedule] == ["unit", "a", "b", "c"]
+
+
 def test_the_weights_into_a_population_can_be_narrower():
     a = QuantisedPopulation(name="a", parameters=relay("a").parameters, weight_width=3)
     net = network([a, relay("b")], [connection(INPUT, "a", 3), connection("a", "b", 100)])

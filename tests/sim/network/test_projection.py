@@ -48,6 +48,9 @@ def test_a_convolution_by_hand():
     assert projection.fan_out.tolist() == [1, 2, 1, 1]
     assert [bound.tolist() for bound in projection.bounds()] == [[0, 0], [5, 6]]
     assert [bound.tolist() for bound in projection.bounds(-3, 2)] == [[-15, -18], [10, 12]]
+    # A source need not fire, whatever its values are.
+    assert [bound.tolist() for bound in projection.bounds(1, 2)] == [[0, 0], [10, 12]]
+    assert [bound.tolist() for bound in projection.bounds(-3, -1)] == [[-15, -18], [0, 0]]
 
 
 @pytest.mark.parametrize("case", range(6))
@@ -74,6 +77,14 @@ def test_pooling_in_front(request, case):
     reached = np.zeros(shape, np.int64)
     reached[:, : pooling.output_shape[1] * pooling.window[0], : pooling.output_shape[2] * pooling.window[1]] = 5
     assert np.array_equal(dense.fan_out, reached.ravel())
+
+
+def test_nothing_is_exact_in_single_precision():
+    """The bound of the sums is 0 if all values are, or all weights."""
+    large, nothing = np.array([[1 << 60, 0]]), np.zeros((1, 2), int)
+    for weight, values in ((large, nothing), (nothing, large)):
+        sums = Projection(weight=weight).exact_sums(values)
+        assert (sums.dtype, sums.tolist()) == (np.float32, [[0]])
 
 
 def test_sums_are_exact_beyond_single_and_double_precision():
@@ -105,6 +116,16 @@ def test_many_images_are_summed_in_pieces(request, monkeypatch):
             {"kernel": (3, 9)},
             "kernel of a convolution must fit the padded input (4, 5, 5), not (3, 9) with dilation (1, 1)",
         ),
+        ({"stride": (1.0, 1.0)}, "stride of a convolution must be 2 integers of at least 1, not (1.0, 1.0)"),
+        ({"dilation": (1, 0)}, "dilation of a convolution must be 2 integers of at least 1, not (1, 0)"),
+        ({"kernel": (0, 1)}, "kernel of a convolution must be 2 integers of at least 1, not (0, 1)"),
+        ({"input_shape": (0, 5, 5)}, "input_shape of a convolution must be 3 integers of at least 1, not (0, 5, 5)"),
+        ({"padding": (0, -1)}, "padding of a convolution must be 2 integers of at least 0, not (0, -1)"),
+        (
+            {"padding": (0, -16385), "extent": (1, 1)},
+            "padding of a convolution must be 2 integers of at least -16384, not (0, -16385)",
+        ),
+        ({"groups": 0}, "groups of a convolution must be a positive integer, not 0"),
         ({"output_channels": 0}, "output_channels of a convolution must be a positive integer, not 0"),
     ],
 )
@@ -113,7 +134,21 @@ def test_impossible_convolutions(change, message):
         Convolution(**({"input_shape": (4, 5, 5), "output_channels": 6, "kernel": (3, 3)} | change))
 
 
+def test_the_farthest_and_the_smallest_convolution():
+    far = Convolution(input_shape=(1, 1, 1), output_channels=1, kernel=(1, 1), padding=(0, -16384), extent=(1, 1))
+    assert not Projection(weight=np.ones((1, 1, 1, 1), int), convolution=far).as_dense().any()
+    assert Pooling(input_shape=(1, 1, 1), window=(1, 1)).output_shape == (1, 1, 1)
+    with pytest.raises(ValueError, match=exactly("weight of it must have two dimensions, not 1")):
+        Projection(weight=np.zeros(3)).check_shape("it")
+
+
 def test_impossible_pooling():
+    for shape, window, message in (
+        ((0, 2, 2), (1, 1), "input_shape of a pooling must be 3 integers of at least 1, not (0, 2, 2)"),
+        ((1, 2, 2), (0, 1), "window of a pooling must be 2 integers of at least 1, not (0, 1)"),
+    ):
+        with pytest.raises(ValueError, match=exactly(message)):
+            Pooling(input_shape=shape, window=window)
     with pytest.raises(
         ValueError, match=exactly("window of a pooling must be at most (2, 2), the extent of its input, not (3, 1)")
     ):

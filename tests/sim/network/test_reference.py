@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness.chains import connection, graded, network, relay
+from harness.chains import Gate, connection, graded, network, relay
 from harness.networks import FEATURES, random_network, random_spikes, rng_of, with_features
 
 from spikeloom.sim.core.neuron import NeuronParameters, NeuronState, step
@@ -170,10 +170,31 @@ def test_a_delayed_connection_brings_nothing_in_a_run_of_one_step():
     assert [fired[name].item() for name in "ab"] == [True, False]
 
 
+def test_a_unit_reads_the_values_of_the_input_as_spikes():
+    unit = Gate("unit", (INPUT,))
+    net = network([relay("a")], [connection("unit", "a")], units=(unit,), input_value_width=3)
+    values = np.array([0, 1, -4, 3, 0])[:, None]
+    for repeats in (1, 300):
+        fired = simulate(net, np.repeat(values[:, None], repeats, axis=1)).spikes
+        assert np.array_equal(fired["a"], np.broadcast_to(values[:, None] != 0, (5, repeats, 1)))
+
+
+def test_what_fired_is_counted_where_neurons_fire_several_times():
+    counting = graded("b", value_width=4, max_spikes=7, threshold=2)
+    net = network([graded("a"), counting], [connection(INPUT, "a"), connection(INPUT, "b")], input_value_width=5)
+    result = simulate(net, np.array([[1], [5], [15], [-3]]))
+    assert (result.fired("a").dtype, result.fired("b").dtype) == (np.bool_, np.uint8)
+    assert result.fired("a")[:, 0, 0].tolist() == [True, True, True, False]
+    assert result.fired("b")[:, 0, 0].tolist() == [0, 2, 7, 0]
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
         (np.zeros((3, 2)), ValueError, r"^values must have shape \(T, B, 1\) or \(T, 1\), not \(3, 2\)$"),
+        (np.zeros((0, 1), int), ValueError, r"^values must have shape \(T, B, 1\) or \(T, 1\), not \(0, 1\)$"),
+        (np.array([[-4], [4]]), ValueError, r"^values must be from -4 to 3, not 4$"),
+        (np.array([[-5], [3]]), ValueError, r"^values must be from -4 to 3, not -5$"),
         (np.full((3, 1), 4), ValueError, r"^values must be from -4 to 3, not 4$"),
         (np.full((3, 1), -5), ValueError, r"^values must be from -4 to 3, not -5$"),
         (np.full((3, 1), 0.5), TypeError, r"^values must be integers, not float64$"),

@@ -94,7 +94,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         # The pointers of the queues wrap around by overflow.
-        if self.depth & (self.depth - 1):
+        if self.depth.bit_count() != 1:
             raise ValueError(f"depth must be a power of two, not {self.depth!r}")
         self.contents.check({self.table.number})
 

@@ -81,7 +81,7 @@ class EncoderParameters:
             value = getattr(self, name)
             _integer(name, value, 2, high)
             # With a power of two of pixels, the two images differ in one address bit.
-            if value & (value - 1):
+            if value.bit_count() != 1:
                 raise ValueError(f"{name} must be a power of two, not {value!r}")
         _integer("bits", self.bits, 1, 8)
         _integer("lfsr_width", self.lfsr_width, max(min(TAPS), self.bits), max(TAPS))

@@ -136,7 +136,7 @@ class LinkParameters:
         for name in ("receive_buffer", "transmit_buffer"):
             value = getattr(self, name)
             _check_integer(name, value)
-            if not self.maximum_payload <= value <= LARGEST_BUFFER or value & (value - 1):
+            if not self.maximum_payload <= value <= LARGEST_BUFFER or value.bit_count() != 1:
                 raise ValueError(
                     f"{name} must be a power of two from maximum_payload ({self.maximum_payload}) to {LARGEST_BUFFER}, "
                     f"not {value!r}"

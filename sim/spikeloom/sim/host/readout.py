@@ -62,7 +62,7 @@ class ReadoutParameters:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
-        if self.outputs & (self.outputs - 1):
+        if self.outputs.bit_count() != 1:
             raise ValueError(f"outputs must be a power of two, not {self.outputs!r}")
 
     @property

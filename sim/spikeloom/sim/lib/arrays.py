@@ -63,8 +63,9 @@ def _array(content: bytearray, where: str) -> NDArray[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         shape, fortran, dtype = read_header(stream, max_header_size=_LONGEST_HEADER)
+    # Records and arrays of arrays are of kind "V", for which there is no size.
     sizes = _KINDS.get(dtype.kind, ())
-    if dtype.fields is not None or dtype.subdtype is not None or (sizes is not None and dtype.itemsize not in sizes):
+    if sizes is not None and dtype.itemsize not in sizes:
         raise FileError(f"{where} must hold booleans, integers, floats or text, not {dtype.name[:40]}")
     if any(type(extent) is not int or extent < 0 for extent in shape):
         raise FileError(f"{where} must have a shape of integers from 0, not {str(shape)[:40]}")

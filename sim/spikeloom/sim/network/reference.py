@@ -122,7 +122,7 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
         run = _Run(network, inputs[:, samples], _part(fired, samples), _part(values, samples), record)
         # Few samples are complemented by several steps, so that the matrix products have about `_ROWS` rows in either
         # case.
-        block = max(1, _ROWS // min(batch, _ROWS))
+        block = _ROWS // min(batch, _ROWS)
         for begin in range(0, steps, block):
             for group in groups:
                 run.advance(group, range(begin, min(begin + block, steps)))
