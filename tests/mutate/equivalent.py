@@ -33,6 +33,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'4' becomes '5'",
         0,
     ): "two bits select one of the first four bytes; a fifth one is never selected",
+    (_DECODER, "width = max(self.axon_width, DISTANCE_BITS + SKIP_BITS) + 2", "'2' becomes '3'", 0): (
+        "one more copy of the sign of a sum that has room for every overflow"
+    ),
     ("hdl/spikeloom/hdl/top/axi.py", "byte = Signal(range(6))", "'6' becomes '7'", 0): "three bits in either case",
     (
         "hdl/spikeloom/hdl/lib/registers.py",
