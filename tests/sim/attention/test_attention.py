@@ -204,11 +204,29 @@ def test_bad_shapes(arguments, message):
         AttentionParameters(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("shape", "steps", "sizes", "cycles"),
+    [
+        # All rows at once: (T + 1) d cycles.
+        ({"tokens": 8, "features": 8, "rows": 8}, 5, (1, 3, 3, 3, 8), 6 * 8),
+        ({"tokens": 4, "features": 16, "heads": 3, "rows": 2}, 5, (2, 4, 2, 4, 16), 29 * 16 + 4 + 16),
+        ({"tokens": 16, "features": 4, "heads": 3, "rows": 2}, 5, (8, 2, 4, 4, 16), 119 * 16 + 16 + 4),
+        ({"tokens": 2, "features": 2}, 1, (2, 1, 1, 1, 2), 2 + 2 + 2),
+    ],
+)
+def test_sizes_and_cycles_by_hand(shape, steps, sizes, cycles):
+    p = AttentionParameters(**shape)
+    assert (p.groups, p.score_bits, p.output_bits, p.word_bits, p.pass_cycles) == sizes
+    assert p.cycles(steps) == cycles
+
+
 def test_bad_spikes():
     parameters = AttentionParameters(tokens=4, features=2)
     good = np.zeros((3, 1, 4, 2))
     with pytest.raises(ValueError, match=r"^k must have the shape \('T', 1, 4, 2\), not \(3, 1, 2, 4\)$"):
         simulate(parameters, good, good.swapaxes(2, 3), good)
+    with pytest.raises(ValueError, match=r"^q must have the shape \('T', 1, 4, 2\), not \(0, 1, 4, 2\)$"):
+        simulate(parameters, good[:0], good[:0], good[:0])
     with pytest.raises(ValueError, match=r"^v must be spikes, 0 or 1$"):
         expectation(parameters, good, good, good + 2)
     with pytest.raises(ValueError, match=r"^q, k and v must have the same number of steps, not 3, 3 and 2$"):

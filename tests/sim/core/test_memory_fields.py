@@ -65,6 +65,7 @@ def test_codes_by_hand():
     ]
     assert [leak_code(SHIFTS, kind, 5, 8) for kind in (None, Leak.NONE, Leak.CLEAR, Leak.SHIFT)] == [0, 0, 2, 3]
     assert leak_code(SHIFTS, Leak.SHIFT, np.array([5, 3, 5]), 8).tolist() == [3, 1, 3]
+    assert leak_code(MULTIPLIES, Leak.SHIFT, np.array([1, 8]), 8).tolist() == [128 - 256, 1 - 256]
 
 
 @pytest.mark.parametrize(

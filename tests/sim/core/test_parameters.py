@@ -144,6 +144,37 @@ def test_bounds(name):
     assert_bounds(CoreParameters, name, *BOUNDS[name], lanes=16, neurons=64, axons=64, weight_words=64)
 
 
+def test_values_and_counts_of_several_bits():
+    """Not a single one; a value that is a number of spikes has a sign besides."""
+    for width in (0, 2, 16):
+        assert CoreParameters(value_width=width).value_width == width
+    for width in (0, 2, 4):
+        assert CoreParameters(value_width=8, count_width=width).count_width == width
+    for name, high in (("value_width", 16), ("count_width", 4)):
+        for wrong in (-1, high + 1):
+            with pytest.raises(ValueError, match=rf"^{name} must be an integer from 0 to {high}, not {wrong}$"):
+                CoreParameters(**{"value_width": 8} | {name: wrong})
+    with pytest.raises(ValueError, match=r"^value_width must be 0 or from 2 to 16, not 1$"):
+        CoreParameters(value_width=1)
+
+
+def test_the_widest_word():
+    """256 lanes of 32 bits are 1,024 bytes."""
+    core = {"lanes": 256, "neurons": 256, "per_neuron": frozenset({"threshold", "bias"})}
+    assert CoreParameters(**core, v_width=16).memories["neurons"].planes == 1024
+    message = (
+        r"^words of neurons must have at most 1,024 bytes, not 1,088; use fewer lanes, or fewer names in per_neuron$"
+    )
+    with pytest.raises(ValueError, match=message):
+        CoreParameters(**core, v_width=17)
+
+
+def test_weights_that_fit():
+    for weight_width in (1, 8):
+        core = CoreParameters(weight_width=weight_width)
+        assert [core.holds_weights(width) for width in (1, weight_width, weight_width + 1)] == [True, True, False]
+
+
 def test_lanes_and_banks():
     for lanes in (1, 256):
         core = {"neurons": 256, "axons": 64, "weight_words": 64, "multiplier": False, "per_neuron": frozenset()}
@@ -152,6 +183,7 @@ def test_lanes_and_banks():
     for banks in (0, 16):
         with pytest.raises(ValueError, match=r"^lane_banks must be 1, or a power of two with at least 8 of the 64"):
             CoreParameters(lanes=64, lane_banks=banks, neurons=256, axons=64, weight_words=64)
+    assert CoreParameters(multiplier=False, per_neuron=frozenset(), shifts=(0, 15)).shifts == (0, 15)
     for shift in (-1, 16):
         with pytest.raises(ValueError, match=rf"^shifts must be different integers from 0 to 15, not \({shift},\)$"):
             CoreParameters(multiplier=False, per_neuron=frozenset(), shifts=(shift,))

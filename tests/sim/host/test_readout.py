@@ -57,6 +57,8 @@ def test_refused(options, message):
 def test_what_has_no_score():
     with pytest.raises(ValueError, match=r"^values must have shape \(T, B, n\) and not be empty, not \(3, 1\)$"):
         scores(ReadoutMode.COUNT, SPIKES[..., 0])
+    with pytest.raises(ValueError, match=r"^values must have shape \(T, B, n\) and not be empty, not \(0, 1, 3\)$"):
+        scores(ReadoutMode.COUNT, SPIKES[:0])
     with pytest.raises(ValueError, match=r"^values must be numbers of spikes, at least 0, for mode COUNT, not -9$"):
         scores(ReadoutMode.COUNT, MEMBRANES)
     with pytest.raises(ValueError, match=r"^values must be numbers of spikes, at least 0, for mode FIRST, not -9$"):

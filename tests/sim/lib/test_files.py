@@ -95,7 +95,9 @@ def test_values_are_shown_on_one_line_of_printable_ascii():
     assert shown(ValueError("a\n \tb\x1b[31mé")) == r"a b\x1b[31m\xe9"
     assert shown({"a": [1]}) == "{'a': [1]}"
     assert shown(ValueError("x\ty")) == "x y"
-    assert len(shown("x" * 100)) == 60
+    assert shown("x" * 58) == f"'{'x' * 58}'", "60 characters"
+    assert shown("x" * 59) == f"'{'x' * 56}..."
+    assert shown("x" * 100, 10) == "'xxxxxx..."
 
 
 def test_a_large_file_is_not_read_further_than_the_limit(tmp_path):

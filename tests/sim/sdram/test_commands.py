@@ -26,9 +26,11 @@ def test_the_pins_of_each_command():
 
 def test_mode_register():
     assert mode_register(3) == 0x31
-    assert mode_register(2, 8) == 0x23
+    assert [mode_register(2, burst) for burst in (1, 2, 4, 8)] == [0x20, 0x21, 0x22, 0x23]
     assert BURST == 2
-    with pytest.raises(ValueError, match=r"^cas_latency must be 2 or 3, not 1$"):
-        mode_register(1)
-    with pytest.raises(ValueError, match=r"^burst must be 1, 2, 4 or 8, not 3$"):
-        mode_register(2, 3)
+    for latency in (1, 4):
+        with pytest.raises(ValueError, match=rf"^cas_latency must be 2 or 3, not {latency}$"):
+            mode_register(latency)
+    for burst in (0, 3, 5, 9, 16):
+        with pytest.raises(ValueError, match=rf"^burst must be 1, 2, 4 or 8, not {burst}$"):
+            mode_register(2, burst)

@@ -214,8 +214,9 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
 
     def holds_weights(self, width: int) -> bool:
-        """Whether it can hold weights of ``width`` bits. Weights of one bit are -1 and 1, so that 0 is missing."""
-        return width <= self.weight_width and (self.weight_width > 1 or width == 1)
+        """Whether it can hold weights of ``width`` bits, at least 1. Weights of one bit are -1 and 1, which any width
+        can hold."""
+        return width <= self.weight_width
 
     @property
     def streamed(self) -> bool:
