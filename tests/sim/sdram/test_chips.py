@@ -29,6 +29,40 @@ def test_capacities():
     }
 
 
+DATA_SHEETS = """
+                       tRCD  tRP  tRAS  tRC  tRRD  tRFC  tWR  tMRD  tCK2  tCK3   data  banks  rows  columns  ms
+    AS4C16M16SA-7        21   21    42   63    14    63   14    14    10     7     16      4  8192      512  64
+    AS4C32M16SB-7        21   21    42   63    14    63   14    14    10     7     16      4  8192     1024  64
+    IS42S16160           20   20    45   68    15    70   20    15    10   7.5     16      4  8192      512  64
+    MT48LC16M16          20   20    44   66    15    66   15    15    10   7.5     16      4  8192      512  64
+    W9825G6KH-6          18   18    42   60    12    60   15    12    10     6     16      4  8192      512  64
+    2x_M12L16161A-5T     15   15    40   55    10    55   15    10    10     5     32      2  2048      256  32
+    2x_W9816G6JH-6       18   18    42   60    12    60   12    12     8     6     32      2  2048      256  32
+    M12L64322A-5T        15   15    40   55    10    55   15    10    10     5     32      4  2048      256  31.9488
+"""
+"""In nanoseconds, from the data sheets and from the table of LiteDRAM that `SdramChip.source` names; the last column is
+the time for all rows. Two clocks of tWR and tMRD are those of the fastest clock."""
+
+
+def test_the_table_of_chips_is_that_of_the_data_sheets():
+    head, *lines = (line.split() for line in DATA_SHEETS.strip().splitlines())
+    assert [line[0].replace("_", " ") for line in lines] == list(CHIPS)
+    for chip, (_, *numbers) in zip(CHIPS.values(), lines, strict=True):
+        sheet = dict(zip(head, map(float, numbers), strict=True))
+        for name in ("rcd", "rp", "ras", "rc", "rrd", "rfc", "wr", "mrd"):
+            assert getattr(chip, name) == 1000 * sheet[f"t{name.upper()}"], (chip.name, name)
+        assert (chip.cas_2, chip.cas_3, chip.width) == (1000 * sheet["tCK2"], 1000 * sheet["tCK3"], sheet["data"])
+        sizes = [2**bits for bits in (chip.bank_bits, chip.row_bits, chip.column_bits)]
+        assert sizes == [sheet[name] for name in ("banks", "rows", "columns")]
+        assert chip.refresh_interval * sheet["rows"] == pytest.approx(sheet["ms"] * 1e9, rel=1e-12)
+        # A clock as fast as the chip allows, and one that is a little faster than the data sheet's.
+        fastest = int(1e9 / sheet["tCK3"])
+        assert chip.timing(fastest).cas_latency == 3
+        assert chip.timing(int(1e9 / sheet["tCK2"])).cas_latency == 2
+        with pytest.raises(ValueError, match=r"^clock_hz must be at most "):
+            chip.timing(fastest + 1000)
+
+
 def test_refresh_intervals():
     """64 or 32 ms for all rows, in picoseconds; one data sheet gives a rounded interval."""
     intervals = {chip.refresh_interval for chip in CHIPS.values()}

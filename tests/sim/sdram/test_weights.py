@@ -43,6 +43,13 @@ def test_the_bursts_of_a_request_hold_its_words_and_no_more(bits):
             assert (first + bursts - 1) * size < end <= (first + bursts) * size
 
 
+def test_patterns_by_hand():
+    """An odd pattern is shifted down, and the taps are added."""
+    found = patterns(32)
+    assert [next(found) for _ in range(3)] == [0x1B78E24D, 0x0DBC7126 ^ 0x80200003, 0x8D9C7125 >> 1 ^ 0x80200003]
+    assert next(patterns(64)) == 0x9D3FA6C51B78E24D
+
+
 def test_patterns_change_every_bit_and_differ():
     for bits in TEST_TAPS:
         states = [state for state, _ in zip(patterns(bits), range(200), strict=False)]
@@ -111,6 +118,7 @@ def test_refused_parameters():
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(P, **changes)
     assert dataclasses.replace(P, words=1 << 24, row_words=1024).words == 1 << 24
+    assert dataclasses.replace(P, word_bits=1, words=1, row_words=1).word_bytes == 1
     # With several words per burst a row may begin in the middle of one.
     bytes_of = dataclasses.replace(P, word_bits=8)
     assert dataclasses.replace(bytes_of, row_words=4093).row_words == 4093
