@@ -366,6 +366,18 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
                 ("'16' becomes '17'",),
             ),
             (
+                "sdram/device",
+                "self._mask = 0  # that of the edge before",
+                "the mask of the edge before the first one, at which no word is driven",
+                ("'0' becomes '1'",),
+            ),
+            (
+                "lib/files",
+                "content = file.read(limit + 1)",
+                "any number of bytes beyond the limit tells that there are too many",
+                ("'1' becomes '2'",),
+            ),
+            (
                 "lib/arrays",
                 "_PIECE = 1 << 16",
                 "a file is unpacked in pieces of any size",

@@ -50,7 +50,10 @@ def test_section_of_the_page():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "A b"}, "name must be an identifier in lower case, not 'A b'"),
+        *(
+            ({"name": name}, f"name must be an identifier in lower case, not {name!r}")
+            for name in ("A b", "a b", "Ab", "", 5)
+        ),
         ({"offset": 64}, "offset must be from 0 to 63, not 64"),
         ({"offset": 61, "width_bits": 32}, "offset must be from 0 to 60, not 61"),
         ({"width_bits": 0}, "width_bits must be from 1 to 64, not 0"),
@@ -93,6 +96,21 @@ def test_the_last_byte_bit_and_value():
 def test_map_must_be_sound(fields, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         RegisterMap(**{"name": "m", "where": "Tile 0", "registers": ()} | fields)
+
+
+def test_who_reads_and_who_writes():
+    found = {access: register(access=access) for access in ("read", "write", "read-write", "pulse")}
+    assert [name for name, each in found.items() if each.readable] == ["read", "read-write"]
+    assert [name for name, each in found.items() if each.writable] == ["write", "read-write", "pulse"]
+
+
+def test_flags_and_counters_by_name():
+    status = register(name="status", access="read", flags=("idle", "lost"))
+    counter = register(name="packets", offset=1, access="read")
+    found = RegisterMap(name="m", where="", registers=(status, counter, register(name="seed", offset=2)))
+    assert [found.flag("status", name) for name in ("idle", "lost", "other")] == [0, 1, None]
+    assert found.flag("packets", "idle") is found.flag("other", "idle") is None
+    assert found.counters == ("packets",)
 
 
 def test_memory_number_zero_is_that_of_the_registers():

@@ -81,7 +81,8 @@ def test_weights_at_positions(request):
     rng = rng_of(request.node.name)
     dense = np.where(rng.random((13, 9)) < 0.3, rng.integers(-9, 10, (13, 9)), 0)
     matrix = SparseMatrix.from_dense(dense)
-    rows, columns = rng.integers(13, size=200), rng.integers(9, size=200)
+    rows, columns = rng.permuted(np.indices(dense.shape).reshape(2, -1), axis=1)
+    rows, columns = np.append(rows, matrix.rows), np.append(columns, matrix.columns)  # each stored one, too
     assert 10 < matrix.count < 60
     assert np.array_equal(matrix.at(rows, columns), dense[rows, columns])
     assert matrix.at(rows, columns).dtype == dense.dtype
