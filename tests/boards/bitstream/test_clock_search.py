@@ -7,6 +7,7 @@ import pytest
 from harness.networks import rng_of
 
 from spikeloom.boards.bitstream.clock_search import WORTH, fabric_mhz, fastest, find_clock, timing_error
+from spikeloom.boards.bitstream.critical_path import CriticalPath
 from spikeloom.boards.bitstream.report import Clock
 from spikeloom.boards.bitstream.steps import Routed, TimingError
 from spikeloom.boards.targets.registry import BOARDS
@@ -66,6 +67,29 @@ def test_the_clock_never_exceeds_what_was_reached(request):
         same += clock_mhz == AIM_MHZ
         assert clock_mhz == AIM_MHZ or not 1 < clock_mhz / AIM_MHZ < WORTH
     assert min(higher, lower, same) > 10
+
+
+def test_the_fabric_is_announced_though_the_clock_of_the_link_is_tighter():
+    placer = Placer(lambda attempt, seed: 1.2 * AIM_MHZ, link_mhz=125.5)
+    found = placer(BOARD, False)[0]
+    assert found.clocks[0].name == "link"
+    assert fabric_mhz(BOARD, found) == 1.2 * AIM_MHZ
+    ways = {
+        clock.name: CriticalPath(start=clock.name, end="there", delay_ns=1.0, routing=0.5, hops=())
+        for clock in found.clocks
+    }
+    clocks = tuple(dataclasses.replace(clock, path=ways[clock.name]) for clock in found.clocks)
+    announced = []
+
+    def attempt(board, first_is_enough):
+        asked = board.clock_hz / 1e6
+        return [dataclasses.replace(found, clocks=tuple(replaced(clock, asked) for clock in clocks))]
+
+    def replaced(clock, asked):
+        return clock if clock.name == "link" else dataclasses.replace(clock, constraint_mhz=asked)
+
+    find_clock(BOARD, attempt, raise_clock=True, announce=announced.append)
+    assert "(clk to there:" in announced[0]
 
 
 def test_a_clock_that_may_not_be_raised_stays():

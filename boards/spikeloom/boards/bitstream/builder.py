@@ -28,7 +28,7 @@ from amaranth.lib import io
 from amaranth.lib.wiring import Component
 from rich.table import Table
 
-from spikeloom.boards.bitstream.clock_search import find_clock
+from spikeloom.boards.bitstream.clock_search import fabric_mhz, find_clock
 from spikeloom.boards.bitstream.lines import LINES
 from spikeloom.boards.bitstream.report import Report, report_table
 from spikeloom.boards.bitstream.steps import NAME, BuildError, BuildSteps, Routed, TimingError, cores, run_seeds
@@ -231,7 +231,7 @@ def _routed(
     def route(seed: int) -> Routed:
         routed = steps.route(seed)
         if seeds > 1:
-            announce(f"{board.name}: seed {seed} reached {routed.clocks[0].achieved_mhz:.2f} MHz")
+            announce(f"{board.name}: seed {seed} reached {fabric_mhz(board, routed):.2f} MHz")
         return routed
 
     def enough(routed: Routed) -> bool:
@@ -255,7 +255,7 @@ def _finish(
         **{name: used.used for name, used in routed.resources.items()},
         first_clock_mhz=aim.mhz,
         clock_mhz=_mhz(board.clock_hz),
-        fmax_mhz=routed.clocks[0].achieved_mhz,
+        fmax_mhz=fabric_mhz(board, routed),
         neurons=fabric.neurons,
         synapses=fabric.synapses,
         peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),

@@ -13,6 +13,7 @@ Place and route checks every result at its own clock. A clock less than `WORTH` 
 
 from collections.abc import Callable, Sequence
 
+from spikeloom.boards.bitstream.report import Clock
 from spikeloom.boards.bitstream.steps import Routed, TimingError
 from spikeloom.boards.targets.board import BoardDescription
 
@@ -61,7 +62,7 @@ def find_clock(
             return board, first
         if slower is None:
             raise timing_error(target, best)
-        path = best.clocks[0].path
+        path = _fabric_clock(target, best).path
         announce(
             f"{board.name}: place and route reached {_checked_mhz(target, best):.2f} MHz, "
             f"expected {target.clock_hz / 1e6:.6g} MHz; "
@@ -78,7 +79,12 @@ def find_clock(
 
 def fabric_mhz(board: BoardDescription, routed: Routed) -> float:
     """Return the highest frequency of the fabric's clock in MHz."""
-    return min(clock.achieved_mhz for clock in routed.clocks if _is_fabric(board, routed, clock.constraint_mhz))
+    return _fabric_clock(board, routed).achieved_mhz
+
+
+def _fabric_clock(board: BoardDescription, routed: Routed) -> Clock:
+    clocks = [clock for clock in routed.clocks if _is_fabric(board, routed, clock.constraint_mhz)]
+    return min(clocks, key=lambda clock: clock.achieved_mhz)
 
 
 def fastest(board: BoardDescription, runs: Sequence[Routed]) -> Routed:
