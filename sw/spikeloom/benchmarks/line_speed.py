@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,14 @@ from spikeloom.host.transport import Transport
 from spikeloom.runners.runner import ReferenceRunner, Task, by_population, do_at_pins
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.ethernet import (
+    ETHERNET_HEADER,
+    ETHERNET_HZ,
+    FCS_BYTES,
+    IPV4_HEADER,
+    UDP_HEADER,
+    link_over_udp,
+)
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.lib.files import FileError, write_whole
 from spikeloom.sim.lib.formats import BENCHMARK_FILE
@@ -46,11 +54,36 @@ MODEL = "mnist-mlp-128.nir"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Serial line of a board: clock in hertz, and clock cycles per bit."""
+    """Line of a board: clock of its fabric in hertz, and clock cycles per bit of a serial line, 0 for Ethernet."""
 
     board: str
     clock_hz: int
     divisor: int
+
+    def run(self, fabric: FabricConfig, arguments: tuple[Any, ...], directory: Path) -> list[_Done]:
+        """Run `_do_all` with ``arguments`` at the pins of ``fabric`` with this line."""
+        if self.divisor:
+            found, _ = do_at_pins(fabric, _do_all, arguments, directory, divisor=self.divisor)
+        else:
+            ethernet_hz = ETHERNET_HZ * _SIMULATED_HZ / self.clock_hz
+            found, _ = do_at_pins(fabric, _do_all, arguments, directory, ethernet_hz=ethernet_hz)
+        return cast("list[_Done]", found)
+
+    def busy(self, done: _Done, cycles: float) -> dict[str, float]:
+        """Return the shares of ``cycles``, those of all images, in which the line is busy."""
+        if self.divisor:
+            bits = 10 * self.divisor
+            return {
+                "line to the board": done.sent * bits / cycles,
+                "line from the board": done.received * bits / cycles,
+            }
+        per_byte = self.clock_hz / ETHERNET_HZ
+        return {
+            "line to the board": (done.sent + _AROUND * done.frames_sent) * per_byte / cycles,
+            "line from the board": (done.received + _AROUND * done.frames_received) * per_byte / cycles,
+            "link to the board": done.sent * _RECEIVED_CYCLES / cycles,
+            "link from the board": done.received * _SENT_CYCLES / cycles,
+        }
 
 
 LINES = {
@@ -59,6 +92,7 @@ LINES = {
     # The clocks with which these boards are built (qor/board-*.json).
     "uart, 3 Mbaud": Line(board="ulx3s-85f", clock_hz=90_000_000, divisor=30),
     "uart, 12 Mbaud": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=11),
+    "udp, 1 Gbit/s": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=0),
 }
 """Links by name."""
 ENCODERS: dict[str, Encoder] = {
@@ -69,6 +103,12 @@ LANES = 8
 _BUSY = 0.75
 _WAY = ("link", "encoding", "sends", "answers")
 
+
+_AROUND = 8 + ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER + FCS_BYTES + 12
+"""Bytes that a datagram takes on the line in addition to its payload, with preamble and gap. Each frame of the link is
+long enough to need no padding."""
+_RECEIVED_CYCLES, _SENT_CYCLES = 2, 4
+"""Cycles of the fabric in which the link receives and sends a byte."""
 
 _SIMULATED_HZ = 1e8
 """Clock of the simulation, whatever the clock of the board is."""
@@ -112,16 +152,23 @@ class _Counted(Transport):
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
         self.name, self.round_trip_s = inner.name, inner.round_trip_s
-        self.sent = self.received = 0
+        self.sent = self.received = self.frames_sent = self.frames_received = 0
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)
+        self.frames_sent += data.count(0)
         self._inner.write(data)
 
     def read(self, timeout_s: float) -> bytes:
         data = self._inner.read(timeout_s)
         self.received += len(data)
+        self.frames_received += data.count(0)
         return data
+
+    @property
+    def counted(self) -> tuple[int, int, int, int]:
+        """Bytes sent and received, frames sent and received."""
+        return self.sent, self.received, self.frames_sent, self.frames_received
 
     def now(self) -> float:
         return self._inner.now()
@@ -135,6 +182,8 @@ class _Done:
     seconds: float
     sent: int
     received: int
+    frames_sent: int
+    frames_received: int
     core_cycles: int
     alone: list[NDArray[np.int64]]
     latencies_s: list[float]
@@ -160,11 +209,14 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task], alone
         board = Board(endpoint, program.fabric)
         board.load(program)
         for task in tasks:
-            before = _core_cycles(board)  # its answer comes after everything that was still under way
-            start, sent, received = line.now(), line.sent, line.received
+            core_cycles = _core_cycles(board)  # its answer comes after everything that was still under way
+            start, counted = line.now(), line.counted
             output = _do(board, program, task, task.inputs)
-            done = line.now(), line.sent, line.received
-            cycles = _core_cycles(board) - before
+            end = line.now()
+            sent, received, frames_sent, frames_received = (
+                after - before for before, after in zip(counted, line.counted, strict=True)
+            )
+            core_cycles = _core_cycles(board) - core_cycles
             outputs, latencies = [], []
             for image in range(alone):
                 inputs = task.inputs[:, [image]] if task.encoder is None else task.inputs[[image]]
@@ -175,10 +227,12 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task], alone
             found.append(
                 _Done(
                     output=output,
-                    seconds=done[0] - start,
-                    sent=done[1] - sent,
-                    received=done[2] - received,
-                    core_cycles=cycles,
+                    seconds=end - start,
+                    sent=sent,
+                    received=received,
+                    frames_sent=frames_sent,
+                    frames_received=frames_received,
+                    core_cycles=core_cycles,
                     alone=outputs,
                     latencies_s=latencies,
                 )
@@ -236,15 +290,11 @@ def measure(
     rates = []
     for name in lines:
         line = LINES[name]
-        found, _ = do_at_pins(fabric, _do_all, (program, tasks, alone), directory, divisor=line.divisor)
+        built = fabric if line.divisor else replace(fabric, link=link_over_udp(fabric.link))
+        found = line.run(built, (replace(program, fabric=built), tasks, alone), directory)
         for (encoder_name, on_board, mode), wanted, done in zip(ways, expected, found, strict=True):
             cycles = done.seconds * _SIMULATED_HZ / len(images)
-            bits = 10 * line.divisor
-            busy = {
-                "line to the board": done.sent / len(images) * bits / cycles,
-                "line from the board": done.received / len(images) * bits / cycles,
-                "core": done.core_cycles / len(images) / cycles,
-            }
+            busy = line.busy(done, cycles * len(images)) | {"core": done.core_cycles / len(images) / cycles}
             if on_board:  # it passes once over all pixels in each step
                 busy["encoder"] = ENCODERS[encoder_name].steps * (784 + 1) / cycles
             sends, answers = "pixels" if on_board else "spikes", "spikes" if mode is ReadoutMode.OFF else "classes"

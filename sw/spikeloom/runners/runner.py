@@ -27,6 +27,7 @@ from spikeloom.host.peripherals import check_score
 from spikeloom.host.results import BoardResult
 from spikeloom.host.transport import FaultyTransport, Transport
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.ethernet import EthernetParameters
 from spikeloom.sim.host.identity import Identity, LinkKind
 from spikeloom.sim.host.readout import ReadoutMode, answers, scores
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -337,6 +338,7 @@ def do_at_pins(
     directory: Path,
     *,
     divisor: int = 4,
+    ethernet_hz: float | None = None,
     waves: bool = False,
     random_start: int | None = None,
     announce: Callable[[str], None] = print,
@@ -346,28 +348,36 @@ def do_at_pins(
     any.
 
     ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the other parameters are those of `PinsRunner`.
-    ``work`` must be a module-level function; ``on_line`` is called with each line that the simulator prints.
+    ``work`` must be a module-level function; ``on_line`` is called with each line that the simulator prints. With
+    ``ethernet_hz``, the fabric has an Ethernet device instead of the UART, with this clock; that of the fabric is 100
+    MHz.
     """
+    from spikeloom.hdl.top.ethernet_top import EthernetTop
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.verilog import write_verilog
-    from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
+    from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, run_cocotb
 
-    verilog = write_verilog(
-        Top(fabric, divisor, link_kind=LinkKind.SIMULATION), "top", directory / "verilog", merge=True
-    )
+    top: Top | EthernetTop
+    environment = {}
+    if ethernet_hz is None:
+        top, testbench = Top(fabric, divisor, link_kind=LinkKind.SIMULATION), TESTBENCH
+    else:
+        top, testbench = EthernetTop(fabric, EthernetParameters()), ETHERNET_TESTBENCH
+        environment["SPIKELOOM_ETHERNET_PS"] = f"{2 * round(1e12 / ethernet_hz / 2)}"
+    verilog = write_verilog(top, "top", directory / "verilog", merge=True)
     job = directory / "run" / "job.pickle"
     job.parent.mkdir(parents=True, exist_ok=True)
     result_path = job.with_suffix(".result")
     result_path.unlink(missing_ok=True)
     job.write_bytes(pickle.dumps((work, arguments)))
     done = run_cocotb(
-        sources=[TESTBENCH, verilog],
+        sources=[testbench, verilog],
         toplevel="testbench",
         test_module="spikeloom.simulators.simulated_board",
         build_dir=directory / "verilator",
         run_dir=job.parent,
-        parameters={"DIVISOR": divisor},
-        environment={"SPIKELOOM_JOB": str(job.resolve())},
+        parameters={"DIVISOR": divisor} if ethernet_hz is None else {},
+        environment={"SPIKELOOM_JOB": str(job.resolve()), **environment},
         waves=waves,
         random_start=random_start is not None,
         seed=1 if random_start is None else random_start,

@@ -20,8 +20,12 @@ from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, Event, First, Timer, ValueChange
 
 from spikeloom.host.transport import Transport
+from spikeloom.sim.host.ethernet import EthernetParameters, Station, udp_frame, udp_payload
 
-__all__ = ["SimulatedTransport", "do_job"]
+__all__ = ["PREAMBLE", "SimulatedEthernet", "SimulatedTransport", "do_job"]
+
+PREAMBLE = bytes([0x55] * 7 + [0xD5])
+"""Precedes each frame of Ethernet."""
 
 _BLOCK = 256  # bytes per exchange with the UART model, as in testbench.v: each exchange wakes Python
 _PERIOD_NS = 10
@@ -43,6 +47,15 @@ class SimulatedTransport(Transport):
         cocotb.start_soon(self._send())
         cocotb.start_soon(self._receive())
 
+    def _next_block(self) -> tuple[int, bytes]:
+        """Take bytes that wait to be sent; return their number, and what is passed to the testbench for them."""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        if data[_BLOCK:]:
+            self._outgoing.append(data[_BLOCK:])
+        block = data[:_BLOCK]
+        return len(block), block
+
     async def _send(self) -> None:
         testbench = self._testbench
         request = 0
@@ -50,17 +63,13 @@ class SimulatedTransport(Transport):
             while not self._outgoing:
                 self._more_to_send.clear()
                 await self._more_to_send.wait()
-            data = b"".join(self._outgoing)
-            self._outgoing.clear()
-            if data[_BLOCK:]:
-                self._outgoing.append(data[_BLOCK:])
-            block = data[:_BLOCK]
+            count, block = self._next_block()
             request ^= 1
             testbench.send_bytes.value = int.from_bytes(block, "little")
             testbench.send_count.value = len(block)
             testbench.send_request.value = request
             await ValueChange(testbench.send_done)
-            self._queued -= len(block)
+            self._queued -= count
             self._some_sent.set()
 
     async def _receive(self) -> None:
@@ -105,6 +114,36 @@ class SimulatedTransport(Transport):
         return int(get_sim_time("ns") // _PERIOD_NS)
 
 
+class SimulatedEthernet(SimulatedTransport):
+    """UDP to the simulated top, through ``ethernet_testbench.v``; for a bridged thread of cocotb."""
+
+    round_trip_s = 20e-6
+
+    def __init__(self, testbench: Any) -> None:
+        self._board = EthernetParameters().station(bytes(16))
+        self._host = Station(bytes((2, 0, 0, 0, 0, 1)), self._board.address[:3] + b"\x01", 50_000)
+        super().__init__(testbench)
+
+    def _next_block(self) -> tuple[int, bytes]:
+        data = self._outgoing.popleft()
+        return len(data), PREAMBLE + udp_frame(self._host, self._board, data)
+
+    async def _receive(self) -> None:
+        testbench = self._testbench
+        while True:
+            await ValueChange(testbench.received_ready)
+            count = int(testbench.received_count.value)
+            frame = int(testbench.received_bytes.value) & (1 << 8 * count) - 1
+            self._incoming += udp_payload(frame.to_bytes(count, "little")[len(PREAMBLE) :])
+            self._arrived.set()
+
+    def write(self, data: bytes) -> None:
+        # One frame of the link in each datagram.
+        for piece in data.split(b"\0"):
+            if piece:
+                super().write(piece + b"\0")
+
+
 @cocotb.test()
 async def do_job(testbench: Any) -> None:
     """Reset the top, run the job and store its result."""
@@ -112,12 +151,16 @@ async def do_job(testbench: Any) -> None:
     work, arguments = pickle.loads(path.read_bytes())
     testbench.rst.value = 1
     testbench.send_request.value = 0
-    testbench.received_taken.value = 0
     Clock(testbench.clk, _PERIOD_NS, "ns").start()
+    if period_ps := os.environ.get("SPIKELOOM_ETHERNET_PS"):
+        Clock(testbench.ethernet_clk, int(period_ps), "ps").start()
+        transport: type[SimulatedTransport] = SimulatedEthernet
+    else:
+        testbench.received_taken.value = 0
+        transport = SimulatedTransport
     await ClockCycles(testbench.clk, 5)
     testbench.rst.value = 0
-    transport = SimulatedTransport(testbench)
-    result = await bridge(work)(transport, *arguments)
+    result = await bridge(work)(transport(testbench), *arguments)
     # Renaming is atomic: a result that exists is complete.
     scratch = path.with_suffix(".scratch")
     scratch.write_bytes(pickle.dumps(result))

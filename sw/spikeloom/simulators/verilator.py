@@ -39,10 +39,12 @@ from xml.etree import ElementTree
 from spikeloom.simulators import libpython, object_cache
 from spikeloom.simulators.cache import user_cache
 
-__all__ = ["TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
+__all__ = ["ETHERNET_TESTBENCH", "TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
 
 TESTBENCH = Path(__file__).with_name("testbench.v")
 """Testbench around a simulated top: clock, reset, and a UART model at its pins."""
+ETHERNET_TESTBENCH = Path(__file__).with_name("ethernet_testbench.v")
+"""The same for a top with an Ethernet device: two clocks, reset, and frames at its pins."""
 
 
 FAST = "-O2"

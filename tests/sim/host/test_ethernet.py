@@ -23,6 +23,7 @@ from spikeloom.sim.host.ethernet import (
     link_over_udp,
     refusal_holder,
     udp_frame,
+    udp_payload,
 )
 from spikeloom.sim.host.link import LARGEST_PAYLOAD, Frame, Kind, LinkParameters
 
@@ -69,6 +70,7 @@ def test_datagrams_are_well_formed(size, request):
         assert (packet.destination, packet.source) == (FIRST.mac, BOARD.mac)
         assert (packet.sender, packet.receiver) == (BOARD.address, FIRST.address)
         assert (packet.ports, packet.payload) == ((BOARD.port, FIRST.port), payload)
+        assert udp_payload(packet.frame) == payload
 
 
 def test_a_checksum_of_zero_is_sent_as_ones():

@@ -13,8 +13,10 @@ from harness.networks import rng_of
 
 from spikeloom.benchmarks import line_speed
 from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Line, Rate, driver_rates, limit_of, measure
+from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
+from spikeloom.sim.host.ethernet import UDP_LINK
 from spikeloom.sim.lib.files import FileError
 
 WAYS = 2 * 2 * 2
@@ -60,8 +62,10 @@ def in_place_of_pins(monkeypatch, rng):
         quantised.append(network)
         return place(network, fabric)
 
-    def do_at_pins(fabric, work, arguments, directory, *, divisor):
-        _, tasks, alone = arguments
+    def do_at_pins(fabric, work, arguments, directory, *, divisor=1, ethernet_hz=None):
+        program, tasks, alone = arguments
+        assert program.fabric is fabric
+        assert (fabric.link == UDP_LINK) == (ethernet_hz is not None)
         reference, done = ReferenceRunner(quantised[-1]), []
         for task in tasks:
             spikes = task.inputs if task.encoder is None else task.encoder.encode(task.inputs)
@@ -69,6 +73,7 @@ def in_place_of_pins(monkeypatch, rng):
             output = found.output if found.classes is None else found.classes
             images = spikes.shape[1]
             figures = {"seconds": images * divisor * 1000 * 1e-8, "sent": 90 * images, "received": 20 * images}
+            figures |= {"frames_sent": images, "frames_received": images}
             figures |= {"core_cycles": 10 * images, "latencies_s": [(1000 + image) * 1e-8 for image in range(alone)]}
             singles = [output[:, [n]] if found.classes is None else output[[n]] for n in range(alone)]
             done.append(SimpleNamespace(output=output + added["error"], alone=singles, **figures))
@@ -87,20 +92,26 @@ def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path,
     assert len({(r.link, r.encoding, r.sends, r.answers) for r in rates}) == len(rates)
     for rate in rates:
         line = LINES[rate.link]
+        divisor = line.divisor or 1
         assert (rate.board, rate.clock_mhz) == (line.board, line.clock_hz / 1e6)
-        assert rate.images_per_s == round(line.clock_hz / (1000 * line.divisor), 1)
+        assert rate.images_per_s == round(line.clock_hz / (1000 * divisor), 1)
         assert (rate.sent, rate.received, rate.images, rate.alone, rate.mismatches) == (90, 20, 5, 3, 0)
         assert rate.latency_us == round(1001 / rate.clock_mhz, 1)
         assert rate.latency_99_us == round(1001.98 / rate.clock_mhz, 1)
         # 900 bits in the time of 1,000 are the highest load, except for the slower encoder on a fast line.
         share = rate.busy["line to the board"]
-        assert share == 0.9
-        expected = {"line to the board": share, "line from the board": 0.2, "core": round(0.01 / line.divisor, 3)}
+        expected = {"line to the board": 0.9, "line from the board": 0.2}
+        if not line.divisor:  # 66 bytes around a datagram; the link takes two cycles per byte, and four the other way
+            per_byte = line.clock_hz / 125e6 / 1000
+            expected = {"line to the board": round(156 * per_byte, 3), "line from the board": round(86 * per_byte, 3)}
+            expected |= {"link to the board": 0.18, "link from the board": 0.08}
+        expected["core"] = round(0.01 / divisor, 3)
         if rate.sends == "pixels":
-            encoder = ENCODERS[rate.encoding].steps * 785 / (1000 * line.divisor)
-            expected["encoder"] = round(encoder, 3)
+            encoder = ENCODERS[rate.encoding].steps * 785 / (1000 * divisor)
+            expected["encoder"] = min(1.0, round(encoder, 3))
         assert rate.busy == expected
-        assert rate.limit == ("encoder" if expected.get("encoder", 0) > share else "line to the board")
+        limit = "encoder" if expected.get("encoder", 0) > share else "line to the board"
+        assert rate.limit == (limit if max(expected.values()) >= 0.75 else "round trips")
     assert {r.encoding for r in rates} == set(ENCODERS)
     assert {(r.sends, r.answers) for r in rates} == {
         (e, a) for e in ("spikes", "pixels") for a in ("spikes", "classes")
@@ -199,6 +210,20 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     with pytest.raises(SystemExit, match=r"^2$"):
         line_speed.main()
     assert "--alone must be from 1 to 5, not 6" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ethernet_at_the_pins(rng, tmp_path, shared_build, monkeypatch):
+    """Datagrams at GMII, with the clocks of a board: the answers are compared inside `measure`."""
+    monkeypatch.setattr(line_speed, "ENCODERS", {"latency": LatencyEncoder(steps=3, bits=2)})
+    line = LINES["udp, 1 Gbit/s"]
+    rates = measure(strokes(rng, 4), shared_build(tmp_path / "run"), alone=2, lines=["udp, 1 Gbit/s"])
+    assert len(rates) == 4
+    assert all(rate.mismatches == 0 for rate in rates)
+    for rate in rates:
+        assert 0 < rate.images_per_s < line.clock_hz / (2 * rate.sent)
+        assert rate.latency_99_us >= rate.latency_us > 3
+        assert all(0 < share < 1 for share in rate.busy.values())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The transport to the pins of the simulated top: simulated time, writes that wait for the line, reads for bytes."""
 
+from dataclasses import replace
+
 import pytest
 from harness.pins import SECONDS_PER_CYCLE, failing, opening, timed
 
 from spikeloom.runners.runner import do_at_pins
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.ethernet import UDP_LINK
 from spikeloom.simulators.verilator import SimulationError
 
 SMALL = FABRICS["small"]
@@ -36,6 +39,15 @@ def test_an_answer_ends_the_wait_early(tmp_path, shared_build):
     assert 0 < seconds < 1e-3, "the endpoint would wait much longer for a board that does not answer"
     assert polls == 0
     assert waves is None
+
+
+def test_ethernet(tmp_path, shared_build):
+    """A session over UDP at GMII, whose clock is not that of the fabric."""
+    fabric = replace(SMALL, link=UDP_LINK)
+    found, _ = do_at_pins(fabric, opening, (1400,), shared_build(tmp_path / "run"), ethernet_hz=87.5e6)
+    seconds, polls = found
+    assert 0 < seconds < 1e-4
+    assert polls == 0
 
 
 def test_a_job_that_fails_ends_the_simulation(tmp_path, shared_build):

@@ -49,6 +49,7 @@ __all__ = [
     "link_over_udp",
     "refusal_holder",
     "udp_frame",
+    "udp_payload",
 ]
 
 ETHERNET_HZ = 125_000_000
@@ -210,6 +211,12 @@ def arp_frame(operation: int, source: Station, destination: Station, *, to: byte
     content = bytes((0, 1, 8, 0, 6, 4, 0, operation)) + source.mac + source.address
     content += destination.mac + destination.address
     return ethernet_frame(destination.mac if to is None else to, source.mac, Kind.ARP, content)
+
+
+def udp_payload(frame: bytes) -> bytes:
+    """Return the payload of a datagram of the device, from its frame without preamble; nothing is checked."""
+    start = ETHERNET_HEADER + IPV4_HEADER
+    return frame[start + UDP_HEADER : start + int.from_bytes(frame[start + 4 : start + 6], "big")]
 
 
 def refusal_holder(payload: bytes) -> tuple[str, int] | None:
