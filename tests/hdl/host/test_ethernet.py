@@ -24,7 +24,7 @@ def test_each_reaction():
     assert bench.received == model.received == OPENING + b"data"
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
 def test_random_packets(count, request):
     """Whatever arrives, whenever: the same payloads are passed on, and the same answers are sent."""
     rng = rng_of(request.node.name)
@@ -47,8 +47,8 @@ def test_random_packets(count, request):
     assert bench.sent == []
     assert bench.received == model.received
     assert len(model.received) > 5 * count
-    assert min(kinds[kind] for kind in ("arp", "echo", "refusal")) > count // 30
-    assert len(names) > 15
+    assert min(kinds[kind] for kind in ("arp", "echo", "refusal")) > count // 40
+    assert len(names) > 10
 
 
 def test_packets_back_to_back(request):
@@ -58,7 +58,7 @@ def test_packets_back_to_back(request):
     expected = []
     bench.put(udp(FIRST, OPENING))
     model.receive(udp(FIRST, OPENING))
-    for _ in range(80):
+    for _ in range(55):
         _, frame = random_frame(rng, model.peer)
         bench.put(frame, preamble=PREAMBLE)
         answer = model.receive(frame)
@@ -66,10 +66,10 @@ def test_packets_back_to_back(request):
             expected.append(answer.frame)
     bench.finish(more=4000)
     assert bench.received == model.received
-    assert len(model.received) > 400
+    assert len(model.received) > 200
     remaining = iter(expected)
     assert all(frame in remaining for frame in bench.sent)
-    assert len(expected) > 20
+    assert len(expected) > 10
     assert len(bench.sent) > 0.6 * len(expected)
 
 
@@ -89,9 +89,9 @@ def test_frames_of_the_link(size, request):
     """Each frame is a datagram, with right headers and checksums, at any length."""
     rng = rng_of(request.node.name)
     bench, model = opened(give=0.8)
-    frames = [rng.integers(1, 256, size - 1, "uint8").tobytes() + b"\0" for _ in range(2)]
+    frames = [rng.integers(1, 256, size - 1, "uint8").tobytes() + b"\0" for _ in range(1 + (size < 256))]
     bench.frames += frames
-    bench.until_sent(2)
+    bench.until_sent(len(frames))
     assert bench.sent == [model.send(frame) for frame in frames]
     assert [Packet(frame).payload for frame in bench.sent] == frames
 
@@ -99,8 +99,8 @@ def test_frames_of_the_link(size, request):
 def test_datagrams_without_a_pause():
     """Two slots: a frame is filled while another one is sent, and the gap between frames is that of Ethernet."""
     bench, _ = opened(sync_hz=200e6)
-    bench.frames += [bytes([7]) * 399 + b"\0"] * 6
-    bench.until_sent(6)
+    bench.frames += [bytes([7]) * 299 + b"\0"] * 4
+    bench.until_sent(4)
     assert set(bench.gaps) == {LEAST_GAP}
 
 

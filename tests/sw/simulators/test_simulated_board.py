@@ -41,6 +41,7 @@ def test_an_answer_ends_the_wait_early(tmp_path, shared_build):
     assert waves is None
 
 
+@pytest.mark.slow
 def test_ethernet(tmp_path, shared_build):
     """A session over UDP at GMII, whose clock is not that of the fabric."""
     fabric = replace(SMALL, link=UDP_LINK)
