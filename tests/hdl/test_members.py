@@ -5,10 +5,11 @@ import gc
 import importlib
 import inspect
 import re
+import warnings
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Shape
+from amaranth.hdl import Shape, UnusedElaboratable
 from amaranth.lib import data, stream, wiring
 from harness.components import EXAMPLES
 
@@ -238,7 +239,17 @@ def differing_widths(component, arguments):
     ]
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.fixture
+def not_elaborated():
+    """Amaranth warns when a design that was never elaborated is collected: that is done here, when no test holds it any
+    more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("not_elaborated")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_ports_are_as_wide_as_the_arguments_say(path):
     """The docstrings give the widths as expressions of the arguments, and each is evaluated for several arguments."""
@@ -246,10 +257,9 @@ def test_ports_are_as_wide_as_the_arguments_say(path):
         for arguments in EXAMPLES.get(node.name, ()):
             component = namespace_of(path)[node.name](**arguments)
             assert differing_widths(component, arguments) == [], node.name
-    gc.collect()  # Amaranth warns when a design that was never elaborated is collected: do that here
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.usefixtures("not_elaborated")
 def test_most_widths_are_evaluated():
     """All signals and streams have a width in the docstring, but for streams with several fields."""
     checked, left = 0, set()
@@ -262,7 +272,6 @@ def test_most_widths_are_evaluated():
                 checked += len(evaluated)
                 left |= {f"{node.name}.{name}" for name in widths_built(component) if name not in evaluated}
                 seen.add(node.name)
-    gc.collect()
     assert seen == set(EXAMPLES)
     assert checked > 300
     several_fields = {"SpikeEmitter.packets", "SpikeEmitter.local", "StreamSequencer.i"}
@@ -286,7 +295,7 @@ class Wide(wiring.Component):
 MORE = 1
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.usefixtures("not_elaborated")
 def test_a_width_that_differs_is_found():
     assert differing_widths(Wide(3), {"bits": 3}) == []
     assert differing_widths(Wide(3, 2), {"bits": 3}) == ["o: documented 4, built 5"]
