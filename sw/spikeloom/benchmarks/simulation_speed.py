@@ -61,7 +61,7 @@ def measure(fabric: FabricConfig, directory: Path) -> Measurement:
     quantised = quantise(network, widths)
     program = place(quantised, fabric, observe=[p.name for p in quantised.populations if p.parameters.spiking])
     runner = CompiledRunner(program, directory)
-    compiled = runner.compile()
+    compiled = runner.compile(spikes)
     steps, images, _ = spikes.shape
     seconds, cycles = [], 0
     for _ in range(_RUNS):

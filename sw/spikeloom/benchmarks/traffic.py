@@ -24,6 +24,7 @@ import numpy as np
 from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.simulators.verilator import OPTIONS
 
 __all__ = ["TrafficError", "build", "check", "ideal_latency", "load"]
 
@@ -73,7 +74,7 @@ def build(design: Any, folder: Path) -> Path:
         )
     root = Path(found.origin).parent
     objects = folder / f"objects-{digest}"
-    options = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique", "--output-split", "4000"]
+    options = [*OPTIONS, "--output-split", "4000"]
     _run([root / "bin" / "verilator_bin", "--cc", verilog, "--top-module", "mesh", "--Mdir", objects, *options], root)
     (objects / "ports.h").write_text(ports)
     flags = ["-std=gnu++17", OPTIMISATION, "-pthread", "-DVERILATOR=1", "-DVM_TRACE=0", f"-I{objects}"]

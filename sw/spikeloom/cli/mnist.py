@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeloom.cli.console import note, out, progress_bar
+from spikeloom.cli.options import OptimiseOption
 
 __all__ = ["mnist"]
 
@@ -22,6 +23,7 @@ def mnist(
         int | None, typer.Option(help="Use only the first N images.", metavar="N", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of simulation threads.")] = 2,
+    optimise: OptimiseOption = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output directory.")] = Path("build/mnist"),
 ) -> None:
     """Run the test images of MNIST through the hardware, compare every spike, and estimate the speed of a board."""
@@ -39,7 +41,9 @@ def mnist(
             return run_trial(
                 trial,
                 digits,
-                make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=note),
+                make_runner=lambda program: CompiledRunner(
+                    program, output, workers=workers, optimise=optimise, announce=note
+                ),
                 quality_folder=quality_folder,
                 progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             )

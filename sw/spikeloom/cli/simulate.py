@@ -17,7 +17,7 @@ from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
 from spikeloom.cli.console import note, one_line, out, print_json, progress_bar
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.losses import agreement_json, agreement_lines, losses_json, losses_table, threshold_lines
-from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, OptimiseOption, Samples
 from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.model.network import Network
@@ -58,6 +58,7 @@ def simulate(
     waves: Annotated[
         bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images is given.")
     ] = False,
+    optimise: OptimiseOption = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output directory.")] = Path("build/simulate"),
     as_json: JsonOption = False,
     *,
@@ -70,6 +71,8 @@ def simulate(
 
     if waves and backend is not Simulator.PINS:
         raise InputError(f"waves must be recorded with --backend pins, not {backend.value}")
+    if optimise and backend is not Simulator.RTL:
+        raise InputError(f"--optimise must be used with --backend rtl, not {backend.value}")
     where = _TITLES[backend]
     loaded = loading.load(network)
     if waves and samples.images is None:
@@ -81,7 +84,7 @@ def simulate(
         runner: Runner | None = None
         if backend is not Simulator.REFERENCE:
             program = place_on(fabric, quantised, hardware, observe=observed_names(quantised))
-            runner = _runner(backend, program, output, waves=waves, announce=note)
+            runner = _runner(backend, program, output, waves=waves, optimise=optimise, announce=note)
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
             loaded,
@@ -131,13 +134,13 @@ def simulate(
         raise SimulationError(f"RTL and reference differ in {summary.mismatches:,} places")
 
 
-def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, announce: Any) -> Runner:
+def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, optimise: bool, announce: Any) -> Runner:
     from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.runner import PinsRunner
 
     if backend is Simulator.PINS:
         return PinsRunner(program, directory, waves=waves, announce=announce)
-    return CompiledRunner(program, directory, workers=os.cpu_count() or 1, announce=announce)
+    return CompiledRunner(program, directory, workers=os.cpu_count() or 1, optimise=optimise, announce=announce)
 
 
 def _table(summary: Any, title: str, backend: Simulator) -> Table:

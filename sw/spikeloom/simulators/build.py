@@ -14,6 +14,7 @@ and g++, and their options. A second run therefore compiles nothing.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
 
-__all__ = ["CompiledDesign", "compile_design", "compile_tiles", "find_verilator"]
+__all__ = ["CompiledDesign", "Trial", "compile_design", "compile_tiles", "find_verilator"]
 
 
 _VERILATOR_OPTIONS = (
-    *("--cc", "--top-module", "harness", "--prefix", "Vharness", "-O3", "--no-timing", "--output-split", "5000"),
-    # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
-    *("-Wno-fatal", "-Wno-lint", "-Wno-UNOPTFLAT", "--x-assign", "0", "--x-initial", "unique"),
+    *("--cc", "--top-module", "harness", "--prefix", "Vharness", "--no-timing", "--output-split", "5000"),
+    *settings.OPTIONS,
+    "-Wno-UNOPTFLAT",
 )
 UNITS = os.cpu_count() or 1
 """Number of C++ files, compiled in parallel, that hold the code that runs in every cycle. For each of them g++ reads
@@ -52,6 +53,9 @@ Verilator's headers again, about one second; tests, which run in parallel anyway
 
 _COMPILER = "g++"
 _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
+# The profile lies beside the object files. Code that the trial did not reach is optimised as without a profile.
+_INSTRUMENTED = ("-fprofile-generate", "-DWRITE_PROFILE")
+_PROFILED = ("-fprofile-use", "-fprofile-partial-training")
 _SLOW = "-O0"  # for code that runs once
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _TAIL_LINES = 20
@@ -68,12 +72,18 @@ class CompiledDesign:
     seconds: float
 
 
-def compile_design(design: Component, directory: Path, *, announce: Callable[[str], None] = print) -> CompiledDesign:
+Trial = Callable[[Path], object]
+"""Runs a library on typical input, so that the compiler learns which code runs how often."""
+
+
+def compile_design(
+    design: Component, directory: Path, *, trial: Trial | None = None, announce: Callable[[str], None] = print
+) -> CompiledDesign:
     """Compile ``design``, which must have packet streams ``i`` and ``o``, ``configuration`` and ``reset``.
 
     Verilog is kept in ``directory``, which any number of designs and processes can share, and the library in the cache
-    of the user. ``announce`` is called with one sentence before a long wait. Raises `SimulationError` if a tool is
-    missing or fails.
+    of the user. With a ``trial`` the design is compiled twice, the second time with the profile of that run.
+    ``announce`` is called with one sentence before a long wait. Raises `SimulationError` if a tool is missing or fails.
     """
     start = time.monotonic()
     verilator = find_verilator()
@@ -82,28 +92,32 @@ def compile_design(design: Component, directory: Path, *, announce: Callable[[st
 
     source = write_verilog(Harness(design), "harness", directory / "verilog", merge=True)
     cache = user_cache()
-    build = _Build(source=source, verilator=verilator, cache=cache)
+    build = _Build(source=source, verilator=verilator, cache=cache, trial=trial)
 
     def make(library: Path) -> None:
-        announce("Compiling the design for simulation: 10 to 60 s, once for each change of the hardware")
+        duration = "10 to 60 s" if trial is None else "twice 10 to 60 s"
+        announce(f"Compiling the design for simulation: {duration}, once for each change of the hardware")
         build.make(library)
 
     library, compiled = cache.get(f"{build.digest}.so", make)
     return CompiledDesign(library=library, compiled=compiled, seconds=time.monotonic() - start)
 
 
-_LIBRARIES: dict[tuple[FabricConfig, Path], Path] = {}
-"""Libraries of fabrics that this process has elaborated already: elaborating twenty tiles takes half a minute."""
+_LIBRARIES: dict[tuple[FabricConfig, Path, bool], Path] = {}
+"""Libraries of fabrics that this process has elaborated already, by whether they were compiled with a trial:
+elaborating twenty tiles takes half a minute."""
 
 
-def compile_tiles(fabric: FabricConfig, directory: Path, *, announce: Callable[[str], None]) -> CompiledDesign:
+def compile_tiles(
+    fabric: FabricConfig, directory: Path, *, trial: Trial | None = None, announce: Callable[[str], None]
+) -> CompiledDesign:
     """Compile the tiles of ``fabric``, as `compile_design` does."""
-    key = fabric, directory.resolve()
+    key = fabric, directory.resolve(), trial is not None
     if key in _LIBRARIES and _LIBRARIES[key].exists():
         return CompiledDesign(library=_LIBRARIES[key], compiled=False, seconds=0.0)
     from spikeloom.hdl.top.fabric import Tiles
 
-    compiled = compile_design(Tiles(fabric), directory, announce=announce)
+    compiled = compile_design(Tiles(fabric), directory, trial=trial, announce=announce)
     _LIBRARIES[key] = compiled.library
     return compiled
 
@@ -123,10 +137,11 @@ def find_verilator() -> Path:
 class _Build:
     """Build of a library from Verilog."""
 
-    def __init__(self, *, source: Path, verilator: Path, cache: Cache) -> None:
+    def __init__(self, *, source: Path, verilator: Path, cache: Cache, trial: Trial | None = None) -> None:
         import spikeloom.simulators.harness as harness
 
         self.source = source
+        self.trial = trial
         self.verilator = verilator
         self.cache = cache
         self.harness = Path(harness.__file__).with_suffix(".cc")
@@ -143,7 +158,9 @@ class _Build:
     @property
     def digest(self) -> str:
         """Hash, 16 hexadecimal digits, of everything that goes into the library."""
-        return self._digest_of(self.source, self.harness, _VERILATOR_OPTIONS)
+        # The profile changes the speed of the library and nothing else: any trial will do.
+        profile = () if self.trial is None else (_PROFILED,)
+        return self._digest_of(self.source, self.harness, _VERILATOR_OPTIONS, *profile)
 
     def _digest_of(self, *parts: Path | Sequence[str]) -> str:
         digest = hashlib.sha256(json.dumps(self._tools).encode())
@@ -170,7 +187,16 @@ class _Build:
         variables = os.environ | {"VERILATOR_ROOT": str(self.verilator)}
         _call([*command, str(memories), str(self.source)], variables)
         units = dict(self._units(scratch))
-        jobs = [lambda unit=unit, level=level: self._compile(unit, level) for unit, level in units.items()]
+        if self.trial is None:
+            return self._link(units, scratch / "library.so")
+        instrumented = self._link(units, scratch / "instrumented.so", _INSTRUMENTED)
+        self.trial(instrumented)
+        ctypes.CDLL(str(instrumented)).write_profile()
+        return self._link(units, scratch / "library.so", _PROFILED)
+
+    def _link(self, units: dict[Path, str], library: Path, options: Sequence[str] = ()) -> Path:
+        """Compile ``units``, each with its level of optimisation and the further ``options``; return ``library``."""
+        jobs = [lambda unit=unit, level=level: self._compile(unit, level, options) for unit, level in units.items()]
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             runtime = pool.submit(self.cache.get, f"runtime-{self._digest_of()}.o", self._make_runtime)
             try:
@@ -179,12 +205,9 @@ class _Build:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        linked = scratch / "library.so"
-        objects = [str(unit.with_suffix(".o")) for unit in units]
-        _call(
-            [_COMPILER, "-shared", "-Wl,-Bsymbolic", "-o", str(linked), *objects, str(runtime.result()[0]), "-pthread"]
-        )
-        return linked
+        objects = [*(str(unit.with_suffix(".o")) for unit in units), str(runtime.result()[0])]
+        _call([_COMPILER, "-shared", "-Wl,-Bsymbolic", *options, "-o", str(library), *objects, "-pthread"])
+        return library
 
     def _units(self, scratch: Path) -> Iterator[tuple[Path, str]]:
         """Yield the compilation units, each with its level of optimisation.
@@ -211,10 +234,11 @@ class _Build:
             unit.write_text("".join(f'#include "{path.resolve()}"\n' for path in parts))
             yield unit, level
 
-    def _compile(self, unit: Path, level: str) -> None:
+    def _compile(self, unit: Path, level: str, options: Sequence[str]) -> None:
         include = self.verilator / "include"
         folders = [f"-I{folder}" for folder in (include, include / "vltstd", unit.parent)]
-        _call([_COMPILER, *_COMPILER_OPTIONS, level, *folders, "-c", str(unit), "-o", str(unit.with_suffix(".o"))])
+        object_file = str(unit.with_suffix(".o"))
+        _call([_COMPILER, *_COMPILER_OPTIONS, level, *options, *folders, "-c", str(unit), "-o", object_file])
 
     def _make_runtime(self, runtime: Path) -> None:
         """Compile Verilator's own library, which is the same for all designs."""

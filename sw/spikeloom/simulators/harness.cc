@@ -17,6 +17,10 @@
 #include "verilated.h"
 #include "verilated_syms.h"
 
+#ifdef WRITE_PROFILE
+extern "C" void __gcov_dump();  // of libgcov: writes the profile once, and not again at the end of the process
+#endif
+
 namespace {
 
 enum Kind : uint32_t { SPIKE = 0, TICK = 1, ACK = 2, MEMBRANE = 3, NOTHING = 4 };
@@ -347,6 +351,10 @@ extern "C" {
 Simulator *create(int random_start, int seed) { return new Simulator(random_start, seed); }
 
 void destroy(Simulator *simulator) { delete simulator; }
+
+#ifdef WRITE_PROFILE
+void write_profile() { __gcov_dump(); }
+#endif
 
 void settings(Simulator *simulator, int64_t credit, int64_t timeout, double idle, double stall, uint64_t seed) {
     simulator->credit = credit;

@@ -39,7 +39,16 @@ from xml.etree import ElementTree
 from spikeloom.simulators import libpython, object_cache
 from spikeloom.simulators.cache import user_cache
 
-__all__ = ["ETHERNET_TESTBENCH", "TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
+__all__ = ["ETHERNET_TESTBENCH", "OPTIONS", "TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
+
+OPTIONS = (
+    # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
+    *("-O3", "-Wno-fatal", "-Wno-lint", "--x-assign", "0", "--x-initial", "unique"),
+    # Yosys writes a concatenation on one line: the write enables of 64 lanes have more than the 40,000 tokens that
+    # Verilator accepts by default.
+    *("--preproc-token-limit", "1000000000"),
+)
+"""Options of Verilator for all designs."""
 
 TESTBENCH = Path(__file__).with_name("testbench.v")
 """Testbench around a simulated top: clock, reset, and a UART model at its pins."""
@@ -317,10 +326,8 @@ def _import_path(first: Sequence[Path | str]) -> str:
 
 
 def _verilator_arguments(*, internals: bool) -> list[str]:
-    # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
-    arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique"]
     # The runner makes every net public, which prevents most optimisations; the later options override it.
-    return arguments if internals else [*arguments, "--no-public-flat-rw", "--public-depth", "1"]
+    return [*OPTIONS] if internals else [*OPTIONS, "--no-public-flat-rw", "--public-depth", "1"]
 
 
 def _compile(

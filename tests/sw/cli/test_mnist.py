@@ -38,9 +38,9 @@ def made(monkeypatch, tmp_path):
     class Compiled(Counting):
         wrong = 0
 
-        def __init__(self, program, directory, *, workers, announce):
+        def __init__(self, program, directory, *, workers, optimise, announce):
             super().__init__(program, wrong=self.wrong)
-            made.append((self, directory, workers))
+            made.append((self, directory, workers, optimise))
 
     made.append(Compiled)
     monkeypatch.setattr("spikeloom.runners.compiled.CompiledRunner", Compiled)
@@ -58,9 +58,9 @@ def quality(monkeypatch, tmp_path):
 
 def test_command(folder, made, quality, tmp_path, capsys):
     (tmp_path / "qor" / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
-    main(["mnist", "--data", str(folder), "--workers", "3"])
-    ((_, directory, workers),) = made[1:]
-    assert (directory, workers) == (Path("build/mnist"), 3)
+    main(["mnist", "--data", str(folder), "--workers", "3", "--optimise"])
+    ((_, directory, workers, optimise),) = made[1:]
+    assert (directory, workers, optimise) == (Path("build/mnist"), 3, True)
     (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
     assert (entry["images"], entry["mismatches"], entry["images_per_s"]) == (IMAGES, 0, 110000)
     printed = capsys.readouterr().out

@@ -55,6 +55,11 @@ def test_waves_need_pins(network, capsys):
     assert message == "waves must be recorded with --backend pins, not rtl"
 
 
+def test_only_a_compiled_core_is_optimised(network, capsys):
+    message = refused(capsys, "simulate", network, "--optimise")
+    assert message == "--optimise must be used with --backend rtl, not pins"
+
+
 def test_a_compiler_that_is_missing(network, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     message = refused(capsys, "simulate", network, "--backend", "rtl")

@@ -1,6 +1,7 @@
 """The runner of the compiled design: equal to the reference, with the samples shared among copies."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from spikeloom.sim.core.neuron import signed_range
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators import build
+from spikeloom.simulators.cache import user_cache
 from spikeloom.simulators.compiled import Pauses
 
 
@@ -39,6 +42,38 @@ def test_workers_share_the_samples(request, workers):
     # Samples overlap by the step that is sent ahead, so together they take less than the sum of the single ones.
     assert result.cycles < result.cycles_per_sample.sum()
     assert result.counters[1]["words"] < result.counters[1]["busy_cycles"] < 1.1 * result.cycles
+
+
+def test_a_design_is_compiled_with_the_profile_of_its_samples(request, tmp_path, monkeypatch):
+    """The first samples run in an instrumented library, whose counts the second one is compiled with."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["one lane"])
+    spikes = random_spikes(rng, 5, 9, network.inputs)
+    call, commands, profiles = build._call, [], []
+
+    def recorded(command, *arguments):
+        commands.append(command)
+        if "-fprofile-use" in command and "-c" in command:
+            unit = Path(command[-1])
+            profiles.append((unit.name, unit.with_suffix(".gcda").exists()))
+        call(command, *arguments)
+
+    monkeypatch.setattr(build, "_call", recorded)
+    runner = CompiledRunner(program, tmp_path, optimise=True)
+    result = runner.run(spikes)
+    assert compare(simulate(network, spikes), result)[1] == 0
+    assert profiles, "no unit was compiled with a profile"
+    assert all(found for name, found in profiles if name.startswith("fast"))
+    kinds = ["use" if "-fprofile-use" in c else "generate" if "-fprofile-generate" in c else "" for c in commands]
+    assert kinds.index("generate") < kinds.index("use")
+    # The second library is another entry of the cache than one without a profile, and is used again.
+    digest = runner.compile(spikes).library
+    assert CompiledRunner(program, tmp_path, optimise=True).compile(spikes).library == digest
+    assert not list(tmp_path.rglob("*.gcda"))
+    profiled = build._Build(source=digest, verilator=build.find_verilator(), cache=user_cache(), trial=print)
+    plain = build._Build(source=digest, verilator=build.find_verilator(), cache=user_cache())
+    assert profiled.digest != plain.digest
 
 
 def test_membranes_come_back(request):

@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from spikeloom.simulators import verilator
+from spikeloom.simulators.build import find_verilator
 from spikeloom.simulators.verilator import SimulationError, run_cocotb
 
 COUNTER = """
@@ -86,6 +88,23 @@ def run(tmp_path, build_dir):
 
     run.announced = announced
     return run
+
+
+def test_verilator_accepts_the_long_lines_that_yosys_writes(tmp_path):
+    """The write enables of 64 lanes are one concatenation, of more tokens than Verilator accepts by default."""
+    source = tmp_path / "wide.v"
+    bits = ", ".join(f"a [{number % 8}]" for number in range(10_000))
+    source.write_text(f"module wide (input [7:0] a, output [9999:0] y);\n  assign y = {{ {bits} }};\nendmodule\n")
+    root = find_verilator()
+    for options, accepted in ((verilator.OPTIONS, True), (("-Wno-fatal",), False)):
+        done = subprocess.run(
+            [root / "bin" / "verilator_bin", *options, "--lint-only", "--top-module", "wide", source],
+            env=os.environ | {"VERILATOR_ROOT": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) == accepted, done.stderr
 
 
 def test_runs_and_compiles_once(run, monkeypatch, tmp_path):
