@@ -36,6 +36,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (_DECODER, "width = max(self.axon_width, DISTANCE_BITS + SKIP_BITS) + 2", "'2' becomes '3'", 0): (
         "one more copy of the sign of a sum that has room for every overflow"
     ),
+    ("hdl/spikeloom/hdl/aer/tile.py", "left, period = Signal(32), Signal()", "'32' becomes '33'", 0): (
+        "`left` is loaded from a register of 32 bits and counts down to 0; a further bit is always 0"
+    ),
     ("hdl/spikeloom/hdl/top/axi.py", "byte = Signal(range(6))", "'6' becomes '7'", 0): "three bits in either case",
     (
         "hdl/spikeloom/hdl/lib/registers.py",
