@@ -20,7 +20,7 @@ class SimulatedLink:
     """The bytes of the driver, connected directly to the simulated bridge; time passes when the driver waits."""
 
     def __init__(self, rng, fabric, *, stall):
-        self.top = Fabric(fabric)
+        self.top = self.design(fabric)
         self.identity = fabric.identity()
         self.rng = rng
         self.stall = stall
@@ -30,6 +30,10 @@ class SimulatedLink:
         self.simulator = Simulator(self.top)
         self.simulator.add_clock(1e-6)
         self.simulator.add_testbench(self._clock, background=True)
+
+    def design(self, fabric):
+        """The design with the ports of a `Fabric`."""
+        return Fabric(fabric)
 
     async def _clock(self, ctx):
         top, before = self.top, None

@@ -118,10 +118,7 @@ class CoreWithSdram(Elaboratable):
         m.submodules.engine, m.submodules.weight_memory, m.submodules.crossing = engine, memory, crossing
         wiring.connect(m, engine.requests, memory.rows)
         wiring.connect(m, memory.words, engine.weights)
-        wiring.connect(m, memory.requests, crossing.requests)
-        wiring.connect(m, memory.writes, crossing.writes)
-        wiring.connect(m, crossing.words, memory.bursts)
-        m.d.comb += memory.initialised.eq(crossing.ready)
+        wiring.connect(m, memory.memory, crossing.port)
         return m
 
     async def prepare(self, ctx) -> None:

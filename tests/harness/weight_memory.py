@@ -62,10 +62,7 @@ class MemoryBench(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory, m.submodules.crossing = memory, crossing = self.memory, self.crossing
-        wiring.connect(m, memory.requests, crossing.requests)
-        wiring.connect(m, memory.writes, crossing.writes)
-        wiring.connect(m, crossing.words, memory.bursts)
-        m.d.comb += memory.initialised.eq(crossing.ready)
+        wiring.connect(m, memory.memory, crossing.port)
         return m
 
     def run(self, testbench: Callable, *background: Callable) -> None:

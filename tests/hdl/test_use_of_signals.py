@@ -32,7 +32,7 @@ from spikeloom.hdl.host.usb import UsbDevice, UsbLine, UsbPhy
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.top.axi import AxiLifCore
-from spikeloom.hdl.top.fabric import Fabric
+from spikeloom.hdl.top.fabric import Fabric, Tiles
 from spikeloom.hdl.top.top import Top
 from spikeloom.hdl.top.usb_top import UsbTop
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
@@ -209,6 +209,8 @@ DESIGNS = {
     "streamed engine": lambda: LifEngine(STREAMED),
     "core": lambda: LifCore(READ_BACK),
     "core of maps": lambda: LifCore(MAPS),
+    "core of SDRAM": lambda: LifCore(replace(STREAMED, read_back=True)),
+    "tiles of SDRAM": lambda: Tiles(FabricConfig(core=STREAMED, sdram=EXAMPLES["SdramController"][0]["parameters"])),
     "core of a mesh": lambda: LifCore(replace(READ_BACK, destinations=4)),
     "answers of several tiles": lambda: AnswerEncoder(9, 12, graded=True, several=True, latency=3),
     "bridge": lambda: HostBridge(
@@ -226,7 +228,8 @@ DESIGNS = {
     "mesh": lambda: Fabric(MESH),
 }
 
-_LOAD = "load__(index|memory|plane|write_data|write_enable)"
+_LOAD = "load__(index|memory|plane|write_data|write_enable|reading)"
+_CORE_1 = r"(core_1\.)?"
 _MESH_ONLY = "registers\\.(delayed_sources|delayed_sinks|(delayed_)?(tick|ack)_destinations)"
 _READOUT_TOKENS = "tokens\\.(ack|ack_parity|sent|sinks)"
 _PLANE = r"configuration__plane"
@@ -249,6 +252,11 @@ LEFT_OUT = {
     "core": ("", rf"{_PLANE}|engine\.waiting|{_MESH_ONLY}"),
     "core of maps": ("", rf"{_PLANE}|engine\.(rule|waiting)|{_MESH_ONLY}"),
     "core of a mesh": ("", _PLANE),
+    # Weights in SDRAM have no memory that is loaded.
+    "(core|tiles) of SDRAM": (
+        rf"{_CORE_1}engine\.accumulator\.load__read_data",
+        rf"((weight_memory|core_1)\.)?{_PLANE}|{_CORE_1}({_MESH_ONLY}|engine\.(waiting|accumulator\.{_LOAD}))",
+    ),
     # The unit has memories of one sample only; the tile uses the other signals of the engine.
     "AttentionUnit .": ("", r"engine\.(key|feature)_(head|read)"),
     "AnswerEncoder .": ("turn|drop", "step_parity"),
@@ -318,6 +326,7 @@ UNUSED_BITS = {
     # Requests of a weight memory read or write only, few bursts, and no words beyond those of the core.
     "Gearbox .|SelfTest .": "(requests|writes)__payload",
     "WeightMemory .": r"((gearbox|test)\.)?(requests|writes)__payload|address|burst|larger|of_host|wrong",
+    "tiles of SDRAM": rf"{_FABRIC}|steps_done|weight_memory\.(.*__payload|address|burst|of_host|wrong)",
     # Registers have whole bytes, and ports of fabrics the usual widths.
     "core.*|axi": _STATUS,
     "(usb )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",

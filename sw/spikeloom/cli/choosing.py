@@ -224,6 +224,7 @@ def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
         mesh=fabric.mesh,
         encoder=fabric.encoder,
         readout=fabric.readout,
+        sdram=fabric.sdram,
     )
 
 

@@ -203,7 +203,10 @@ def tiles_written(placement: Placement) -> list[int]:
 def _images(fabric: FabricConfig, tile: TileCompiler) -> Iterator[MemoryImage]:
     memories = fabric.tile(tile.number).memories
     for name, words in tile.memories().items():
-        yield MemoryImage(tile=tile.number, memory=memories[name].number, name=name, words=words)
+        # In SDRAM a word has padding up to a power of two of bytes.
+        padding = memories[name].planes - words.shape[1]
+        padded = np.pad(words, ((0, 0), (0, padding))) if padding else words
+        yield MemoryImage(tile=tile.number, memory=memories[name].number, name=name, words=padded)
 
 
 def _registers(placement: Placement, tiles: Collection[TileCompiler]) -> Iterator[tuple[int, str, int]]:

@@ -30,7 +30,7 @@ from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.host.stream import StepStream
 from spikeloom.host.transport import LinkError
 from spikeloom.sim.core.parameters import MOST_PLANES
-from spikeloom.sim.core.registers import COUNTERS
+from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
 from spikeloom.sim.host.encoder import EncoderMode
@@ -45,11 +45,13 @@ from spikeloom.sim.host.messages import (
 )
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.host.samples import SampleEncoder, encode_images
-from spikeloom.sim.lib.contents import program_digest
-from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
+from spikeloom.sim.lib.contents import MemoryWords, program_digest
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.network.reference import as_values
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
+from spikeloom.sim.sdram.registers import SDRAM, SDRAM_MEMORY
+from spikeloom.sim.sdram.weights import WeightMemoryParameters, checksum
 
 __all__ = ["Board"]
 
@@ -64,6 +66,12 @@ _ERRORS = (
 )
 """Meaning of the bits of the bridge register ``error``."""
 
+_SELF_TEST_READS = 100
+"""Number of times that the end of the self-test is awaited."""
+
+_WIDEST_BURST = 8
+"""Bytes of a burst of the widest memory."""
+
 _PASS_THROUGH: dict[str, int] = {"encoder_mode": EncoderMode.OFF, "readout_mode": ReadoutMode.OFF}
 """Bridge registers with which spikes of the host and of the outputs pass unchanged; so every session begins."""
 
@@ -75,6 +83,7 @@ class Board:
     ----------
     link
         Link to the board. The session is opened here, which resets the bridge and the tiles but not the loaded program.
+        Raises `DriverError` if the board's SDRAM has failed its self-test.
     fabric
         Fabric of the board, which defines the registers of each tile. Without it, all tiles but the bridge are cores.
 
@@ -88,12 +97,14 @@ class Board:
         self._encoder: tuple[LoadableProgram, SampleEncoder] | None = None
         self._forget()
         self.identity = self._channel.open()
+        self._check_sdram()
 
     def reopen(self) -> None:
         """Begin a new session after a failed run. The memories keep the program; its registers must be loaded again."""
         self._program = None
         self._forget()
         self.identity = self._channel.open()
+        self._check_sdram()
 
     def _forget(self) -> None:
         """Forget what the last session has read and written: a new one resets the registers."""
@@ -129,6 +140,64 @@ class Board:
                 f"load the bitstream of the expected build"
             )
 
+    # Weights in SDRAM.
+
+    def _sdram(self, *names: str) -> list[int]:
+        """Read registers of the weight memory."""
+        registers = [SDRAM.register(name) for name in names]
+        return self._read([(_address(CORE_TILE, register, SDRAM_MEMORY), register) for register in registers])
+
+    def _write_sdram(self, **values: int) -> None:
+        self._channel.send_all(
+            encode_write(_address(CORE_TILE, register, SDRAM_MEMORY), register.encode(value))
+            for register, value in ((SDRAM.register(name), value) for name, value in values.items())
+        )
+
+    def _sdram_flag(self, name: str) -> bool:
+        bit = SDRAM.flag("status", name)
+        assert bit is not None
+        return bool(self._sdram("status")[0] >> bit & 1)
+
+    def _check_sdram(self) -> None:
+        """Raise `DriverError` unless the SDRAM, if there is one, has passed its self-test."""
+        if Feature.SDRAM not in self.identity.features:
+            return
+        # The test takes less than a millisecond after power-up; each read of a register takes about as long.
+        if not any(self._sdram_flag("tested") for _ in range(_SELF_TEST_READS)):
+            raise DriverError(
+                "the self-test of the board's SDRAM has not ended: load a bitstream that is built for this board"
+            )
+        if self._sdram_flag("failed"):
+            (wrong,) = self._sdram("wrong")
+            raise DriverError(
+                f"the self-test of the board's SDRAM has failed, wrong bits {wrong:#x}: load a bitstream that is built "
+                "for this board, and suspect its memory or supply if that does not help"
+            )
+
+    def _check_weights(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
+        """Raise `DriverError` unless the SDRAM holds ``words`` from index 0 on, by the checksum of the board."""
+        data = _whole_bursts(words).tobytes()
+        self._write_sdram(checksum_first=0, checksum_bursts=len(data) // weights.sdram.burst_bytes, control=1)
+        while self._sdram_flag("busy"):
+            pass
+        (found,), expected = self._sdram("checksum"), checksum(data)
+        if found != expected:
+            lost = "some bytes came faster than they could be stored; " if self._sdram_flag("lost") else ""
+            raise DriverError(
+                f"the SDRAM does not hold the weights that were written ({lost}checksum 0x{found:08x}, expected "
+                f"0x{expected:08x}): load again, and suspect the board's memory or supply if it happens again"
+            )
+
+    def _check_room(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
+        """Raise `DriverError` unless the chip of the board, whose size is probed, has room for ``words``."""
+        (larger,) = self._sdram("larger")
+        room = weights.sdram.burst_bytes << weights.sdram.least_address_bits + larger.bit_count()
+        if words.size > room:
+            raise DriverError(
+                f"the board's SDRAM has {room >> 20:,} MB, but the weights need {-(-words.size >> 20):,} MB: "
+                "use a board with a larger memory"
+            )
+
     # Memories and registers.
 
     def write_memory(self, tile: int, memory: int, words: ArrayLike, *, first: int = 0) -> None:
@@ -142,6 +211,17 @@ class Board:
         if tile == BRIDGE_TILE:
             self._bridge.clear()  # the memory may be that of the registers
         self._channel.send_all(_memory_messages(tile, memory, array, first))
+
+    def _write_image(self, image: MemoryWords) -> None:
+        """Write the words of a program into their memory; those in SDRAM are checked."""
+        weights = None if self._fabric is None else self._fabric.weights
+        if weights is None or image.memory != CORE.memory("weights").number:
+            self.write_memory(image.tile, image.memory, image.words)
+            return
+        self._check_room(weights, image.words)
+        self._write_sdram(control=2)  # an earlier loss does not matter any more
+        self.write_memory(image.tile, image.memory, _whole_bursts(image.words))
+        self._check_weights(weights, image.words)
 
     def read_memory(self, tile: int, memory: int, *, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
         """Return ``count`` words ``(count, planes)`` of a memory from ``first`` on, all of them by default.
@@ -300,7 +380,7 @@ class Board:
         total = sum(image.words.size for image in memories)
         done = 0
         for image in memories:
-            self.write_memory(image.tile, image.memory, image.words)
+            self._write_image(image)
             done += image.words.size
             if progress is not None:
                 progress(done, total)
@@ -539,6 +619,11 @@ def _image_batches(pixels: NDArray[Any], encoder: Encoder) -> Iterable[bytes]:
     size = max(1, _BATCH // pixels.shape[1])
     for first in range(0, len(pixels), size):
         yield encode_images(pixels[first : first + size], encoder.bits)
+
+
+def _whole_bursts(words: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``words`` ``(n, planes)`` with words of zeros behind them, up to a whole number of bursts of any width."""
+    return np.pad(words, ((0, -len(words) % max(1, _WIDEST_BURST // words.shape[1])), (0, 0)))
 
 
 def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> ConfigurationAddress:

@@ -37,7 +37,7 @@ def network_and_spikes(rng, core, steps=4, *, more_delays=False):
         network = dataclasses.replace(network, connections=late)
     assert any(connection.delay for connection in network.connections)
     spikes = random_spikes(rng, steps, 2, network.inputs)
-    program = place(network, FabricConfig(core=core))
+    program = place(network, FabricConfig(core=core, sdram=BUSY))
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
     return network, program, spikes, reference
 
@@ -80,7 +80,7 @@ IN_SDRAM = {
 }
 
 
-@pytest.mark.parametrize("case", IN_SDRAM)
+@pytest.mark.parametrize("case", [*list(IN_SDRAM)[:2], pytest.param("128 bits, 32-bit chip", marks=pytest.mark.slow)])
 def test_weights_in_sdram(request, case):
     """The whole weight memory, with a chip that is refreshed every microsecond behind an asynchronous clock."""
     rng = rng_of(request.node.name)

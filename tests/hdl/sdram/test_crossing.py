@@ -19,24 +19,26 @@ def test_random_requests(request, core_hz):
     dut = SdramCrossing(BUSY)
     device = SdramDevice(LARGE, LARGE.timing(BUSY.clock_hz))
     requests = random_requests(rng, BUSY, 15)
-    layout, of_write = dut.requests.payload.shape(), dut.writes.payload.shape()
+    layout, of_write = dut.port.requests.payload.shape(), dut.port.writes.payload.shape()
     asked = [packed(layout, address=r.address, count=r.bursts - 1, write=int(bool(r.data))) for r in requests]
     bursts = [
         packed(of_write, data=data, keep=r.keep[number] if r.keep else 0)
         for r in requests
         for number, data in enumerate(r.data)
     ]
-    offered = [Offered(dut.requests, asked, rng, 0.2), Offered(dut.writes, bursts, rng, 0.2)]
+    offered = [Offered(dut.port.requests, asked, rng, 0.2), Offered(dut.port.writes, bursts, rng, 0.2)]
     wanted, found = expected_words(BUSY, requests), []
     was_ready = []
 
     async def testbench(ctx):
-        sampled = Cat(dut.requests.ready, dut.writes.ready, dut.words.valid, dut.ready, dut.words.payload)
+        sampled = Cat(
+            dut.port.requests.ready, dut.port.writes.ready, dut.port.words.valid, dut.port.ready, dut.port.words.payload
+        )
         quiet = 0
         while len(found) < len(wanted) or quiet < 100:
             quiet += len(found) == len(wanted)
             ready = rng.random() < 0.7
-            assign(ctx, [*offered[0].levels(), *offered[1].levels(), (dut.words.ready, ready)])
+            assign(ctx, [*offered[0].levels(), *offered[1].levels(), (dut.port.words.ready, ready)])
             _, _, bits = await ctx.tick().sample(sampled)
             offered[0].edge(bits & 1)
             offered[1].edge(bits >> 1 & 1)
@@ -54,4 +56,4 @@ def test_random_requests(request, core_hz):
     assert stored(BUSY, device) == stored(BUSY, requests=requests)
     assert np.flatnonzero(np.diff(was_ready)).size == 1, "the chip is initialised once"
     assert 0 < sum(word != 0 for word in wanted) < len(wanted)
-    assert len(Value.cast(dut.words.payload)) == BUSY.burst_bits
+    assert len(Value.cast(dut.port.words.payload)) == BUSY.burst_bits

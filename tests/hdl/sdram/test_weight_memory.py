@@ -24,7 +24,10 @@ def parameters_of(sdram, word_bits):
     return WeightMemoryParameters(sdram=sdram, word_bits=word_bits, words=1 << 12, row_words=20)
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("20 bits", "128 bits, 32 bits wide")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
 def test_rows_after_loading(request, case):
     """Bytes are loaded without a pause; read back, checked and streamed they are the same."""
     rng = rng_of(request.node.name)

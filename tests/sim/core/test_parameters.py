@@ -42,6 +42,19 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
             {"weight_memory": "distributed"},
             r"^weight_memory must be 'block', 'single-port' or 'sdram', not 'distributed'$",
         ),
+        (
+            {"weight_memory": "sdram", "sparse": True},
+            r"^weight_memory must be 'block' in a core with coordinates or sparse rows, not 'sdram': rows with them "
+            r"cannot be streamed$",
+        ),
+        (
+            {"weight_memory": "sdram", "coordinate_width": 3},
+            r"^weight_memory must be 'block' in a core with coordinates or sparse rows, not 'sdram'",
+        ),
+        (
+            {"weight_memory": "sdram", "weight_words": (1 << 25) + 1},
+            r"^weight_words must be an integer from 1 to 33554432, not 33554433$",
+        ),
         ({"state_memory": "single-port"}, r"^state_memory must be 'block' or 'distributed', not 'single-port'$"),
         ({"geometries": 0}, r"^geometries must be an integer from 1 to 128, not 0$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),

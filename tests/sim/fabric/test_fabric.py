@@ -19,9 +19,14 @@ from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import READ_CYCLES, WeightMemoryParameters
 
 NARROW = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=10, accumulator_width=16)
 WIDE = CoreParameters(lanes=4, neurons=64, axons=200, weight_words=100, v_width=14, accumulator_width=16)
+STREAMED = replace(WIDE, weight_memory="sdram", weight_words=1 << 23)
+SDRAM = SdramParameters(chip=BOARDS["ulx3s"], clock_hz=120_000_000, more_column_bits=1)
 ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=4, features=2), axon_width=11)
 GIVER = AerTileParameters(direction=AerDirection.INPUT)
 TILES = (None, NARROW, ATTENTION, WIDE, GIVER)
@@ -88,11 +93,38 @@ def test_what_it_adds_up_to():
         ({"read_back": True}, Feature.MEMORY_READ),
         ({"tiles": (None, CoreParameters(read_back=True))}, Feature.MEMORY_READ),
         ({"tiles": (None, CoreParameters(value_width=6))}, Feature.HOST_VALUES),
+        ({"tiles": (None, STREAMED), "sdram": SDRAM}, Feature.SDRAM | Feature.MEMORY_READ),
     ],
 )
 def test_features(arguments, features):
     fabric = FabricConfig(**{"tiles": (None, CoreParameters())} | arguments)
     assert fabric.features == fabric.identity().features == features
+
+
+def test_weights_in_sdram():
+    fabric = FabricConfig(core=STREAMED, sdram=SDRAM)
+    assert fabric.weights == WeightMemoryParameters(sdram=SDRAM, word_bits=32, words=1 << 23, row_words=16)
+    assert fabric.read_back
+    assert fabric.core.read_back
+    assert fabric.configuration_latency == READ_CYCLES
+    assert fabric.index_width == 23
+    assert replace(fabric, name="other").weights == fabric.weights
+    assert FabricConfig(core=WIDE).weights is None
+    mesh = MeshParameters(columns=2, rows=1)
+    for arguments, message in (
+        ({"core": STREAMED}, r"^sdram must be given for a core with weight_memory='sdram', not None$"),
+        ({"core": WIDE, "sdram": SDRAM}, r"^sdram must be None without a core with weight_memory='sdram', not Sdram"),
+        (
+            {"tiles": (None, STREAMED), "sdram": SDRAM, "mesh": mesh},
+            r"^mesh must be None for a core with weights in SDRAM, which must be the only tile$",
+        ),
+        (
+            {"core": replace(STREAMED, weight_words=1 << 25), "sdram": SDRAM},
+            r"^words must be at most 16,777,216 of 4 bytes each, not 33,554,432$",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FabricConfig(**arguments)
 
 
 def test_all_tiles_are_read_back_or_none():

@@ -17,6 +17,8 @@ from spikeloom.sim.fabric.fabric_file import (
 )
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
 
 
 def test_a_fabric_is_read_from_its_file(tmp_path):
@@ -27,6 +29,13 @@ def test_a_fabric_is_read_from_its_file(tmp_path):
     path.write_text(fabric_to_json(readable))
     assert read_fabric(path) == readable
     assert read_fabric(path).read_back
+    streamed = FabricConfig(
+        core=CoreParameters(weight_memory="sdram", weight_words=1 << 22),
+        sdram=SdramParameters(chip=BOARDS["ulx3s"], clock_hz=100_000_000, more_column_bits=1),
+    )
+    path.write_text(fabric_to_json(streamed))
+    assert read_fabric(path) == streamed
+    assert read_fabric(path).sdram.more_column_bits == 1
 
 
 HUGE = 10**400
@@ -52,6 +61,8 @@ HUGE = 10**400
         ("mesh", [3, 2]),
         ("mesh", {"columns": HUGE, "rows": 2}),
         ("mesh", {"columns": 10**9, "rows": 10**9}),
+        ("sdram", {"chip": {"width": 16}, "clock_hz": 100_000_000}),
+        ("sdram", None),
         ("link", {"maximum_payload": "x" * 10_000}),
     ],
     ids=lambda value: str(value)[:30],

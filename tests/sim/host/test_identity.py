@@ -72,6 +72,7 @@ def test_bits_of_the_feature_word():
         ("MEMORY_READ", 8),
         ("HOST_VALUES", 16),
         ("HELD_INPUT", 32),
+        ("SDRAM", 64),
     ]
 
 

@@ -14,13 +14,13 @@ from amaranth.hdl import DomainRenamer, Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, Signature
 
 from spikeloom.hdl.sdram.controller import SdramController, SdramPinSignature, request_layout, write_layout
 from spikeloom.hdl.sdram.gather import CHUNK
 from spikeloom.sim.sdram.parameters import SdramParameters
 
-__all__ = ["SDRAM_DOMAIN", "SdramCrossing"]
+__all__ = ["SDRAM_DOMAIN", "SdramCrossing", "SdramPortSignature"]
 
 SDRAM_DOMAIN = "sdram"
 """Clock domain of controllers and chips."""
@@ -28,6 +28,34 @@ SDRAM_DOMAIN = "sdram"
 _REQUESTS = 8
 _WRITES = 2 * CHUNK
 _WORDS = 16
+
+
+class SdramPortSignature(Signature):
+    """The port of a weight memory to an `SdramCrossing`.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the controller.
+
+    Members
+    -------
+    requests : Stream(request_layout(parameters)), out
+    writes : Stream(write_layout(parameters)), out
+    words : Stream(parameters.burst_bits), in
+    ready : Signal, in
+        As for `SdramController`, from the side of its user.
+    """
+
+    def __init__(self, parameters: SdramParameters) -> None:
+        super().__init__(
+            {
+                "requests": Out(stream.Signature(request_layout(parameters))),
+                "writes": Out(stream.Signature(write_layout(parameters))),
+                "words": In(stream.Signature(parameters.burst_bits)),
+                "ready": In(1),
+            }
+        )
 
 
 class SdramCrossing(wiring.Component):
@@ -42,11 +70,8 @@ class SdramCrossing(wiring.Component):
 
     Members
     -------
-    requests : Stream(request_layout(parameters)), in
-    writes : Stream(write_layout(parameters)), in
-    words : Stream(parameters.burst_bits), out
-    ready : Signal, out
-        As for `SdramController`.
+    port : SdramPortSignature(parameters), in
+        The port of the user, in the domain ``sync``.
     pins : SdramPinSignature(parameters), out
         Pins of the chip, in the domain ``sdram``.
     """
@@ -55,10 +80,7 @@ class SdramCrossing(wiring.Component):
         self.parameters = parameters
         super().__init__(
             {
-                "requests": In(stream.Signature(request_layout(parameters))),
-                "writes": In(stream.Signature(write_layout(parameters))),
-                "words": Out(stream.Signature(parameters.burst_bits)),
-                "ready": Out(1),
+                "port": In(SdramPortSignature(parameters)),
                 "pins": Out(SdramPinSignature(parameters)),
             }
         )
@@ -68,12 +90,12 @@ class SdramCrossing(wiring.Component):
         controller = SdramController(self.parameters)
         m.submodules.controller = DomainRenamer(SDRAM_DOMAIN)(controller)
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
-        m.submodules.ready = FFSynchronizer(controller.ready, self.ready)
+        m.submodules.ready = FFSynchronizer(controller.ready, self.port.ready)
         there, here = SDRAM_DOMAIN, "sync"
         for name, source, sink, depth, domains in (
-            ("requests", self.requests, controller.requests, _REQUESTS, (here, there)),
-            ("writes", self.writes, controller.writes, _WRITES, (here, there)),
-            ("words", controller.words, self.words, _WORDS, (there, here)),
+            ("requests", self.port.requests, controller.requests, _REQUESTS, (here, there)),
+            ("writes", self.port.writes, controller.writes, _WRITES, (here, there)),
+            ("words", controller.words, self.port.words, _WORDS, (there, here)),
         ):
             width = len(Value.cast(source.payload))
             queue = AsyncFIFO(width=width, depth=depth, w_domain=domains[0], r_domain=domains[1])

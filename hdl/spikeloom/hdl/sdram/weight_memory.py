@@ -22,7 +22,8 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
-from spikeloom.hdl.sdram.controller import request_layout, write_layout
+from spikeloom.hdl.sdram.controller import request_layout
+from spikeloom.hdl.sdram.crossing import SdramPortSignature
 from spikeloom.hdl.sdram.gather import ByteGatherer
 from spikeloom.hdl.sdram.gearbox import Gearbox, row_layout
 from spikeloom.hdl.sdram.self_test import SelfTest
@@ -59,10 +60,7 @@ class WeightMemory(wiring.Component):
         The core has forgotten its rows.
     reset : Signal, in
         Reset the registers for a new session.
-    initialised : Signal, in
-    requests : Stream(request_layout(sdram)), out
-    writes : Stream(write_layout(sdram)), out
-    bursts : Stream(sdram.burst_bits), in
+    memory : SdramPortSignature(sdram), out
         The memory.
     """
 
@@ -77,16 +75,13 @@ class WeightMemory(wiring.Component):
                 "words": Out(stream.Signature(p.word_bits)),
                 "clear": In(1),
                 "reset": In(1),
-                "initialised": In(1),
-                "requests": Out(stream.Signature(request_layout(p.sdram))),
-                "writes": Out(stream.Signature(write_layout(p.sdram))),
-                "bursts": In(stream.Signature(p.sdram.burst_bits)),
+                "memory": Out(SdramPortSignature(p.sdram)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p, port = self.parameters, self.configuration
+        p, port, memory = self.parameters, self.configuration, self.memory
         m.submodules.gearbox = gearbox = Gearbox(p)
         m.submodules.gather = gather = ByteGatherer(p.sdram)
         m.submodules.test = test = SelfTest(p)
@@ -106,7 +101,7 @@ class WeightMemory(wiring.Component):
         here = port.memory == self._number
         m.d.comb += [
             gearbox.clear.eq(self.clear),
-            test.ready.eq(self.initialised),
+            test.ready.eq(memory.ready),
             gather.enable.eq(port.write_enable & here & test.done),
             gather.address.eq(address),
             gather.data.eq(port.write_data),
@@ -140,7 +135,7 @@ class WeightMemory(wiring.Component):
         ]
 
         # Requests: the test alone, then writes, then the host's reads, then the core.
-        request, of_host = self.requests, Signal(request_layout(p.sdram))
+        request, of_host = memory.requests, Signal(request_layout(p.sdram))
         m.d.comb += [
             of_host.address.eq(Mux(read_wants, burst, following)),
             of_host.count.eq(Mux(read_wants, 0, checked)),
@@ -158,13 +153,13 @@ class WeightMemory(wiring.Component):
         with m.Elif(flight == 0):
             wiring.connect(m, gearbox.requests, wiring.flipped(request))
         with m.If(test.done):
-            wiring.connect(m, gather.writes, wiring.flipped(self.writes))
+            wiring.connect(m, gather.writes, wiring.flipped(memory.writes))
         with m.Else():
-            wiring.connect(m, test.writes, wiring.flipped(self.writes))
+            wiring.connect(m, test.writes, wiring.flipped(memory.writes))
 
         # Bursts.
         to_host = Signal()
-        bursts = self.bursts
+        bursts = memory.words
         m.d.comb += to_host.eq(test.done & (flight != 0) & bursts.valid)
         for sink in (test.bursts, gearbox.bursts):
             m.d.comb += sink.payload.eq(bursts.payload)

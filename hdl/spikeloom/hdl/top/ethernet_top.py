@@ -9,8 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from spikeloom.hdl.host.ethernet import GMII_PINS, EthernetLine
-from spikeloom.hdl.top.fabric import fabric_pins
-from spikeloom.hdl.top.top import add_fabric
+from spikeloom.hdl.top.top import add_fabric, top_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.ethernet import IDLE_CYCLES, EthernetParameters
 from spikeloom.sim.host.identity import LinkKind
@@ -60,7 +59,7 @@ class EthernetTop(wiring.Component):
         self.ethernet = ethernet
         self.idle_cycles = idle_cycles
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.UDP, clock_hz=clock_hz)
-        super().__init__({**GMII_PINS, **fabric_pins(fabric)})
+        super().__init__({**GMII_PINS, **top_members(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

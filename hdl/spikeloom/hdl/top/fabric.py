@@ -29,10 +29,12 @@ from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.hdl.noc.router_counters import RouterCounters
 from spikeloom.hdl.noc.tile import build_tile, pin_members
+from spikeloom.hdl.sdram.crossing import SdramPortSignature
+from spikeloom.hdl.sdram.weight_memory import WeightMemory
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.registers import INDEX_WIDTH, PLANE_WIDTH, REGISTER_MEMORY
 
-__all__ = ["ConfigurationStage", "Fabric", "Tiles", "connect_fabric_pins", "fabric_pins"]
+__all__ = ["ConfigurationStage", "Fabric", "Tiles", "connect_fabric_pins", "fabric_pins", "sdram_members"]
 
 _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
 
@@ -54,6 +56,11 @@ def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
         for tile, parameters in fabric.numbered.items()
         for name, member in pin_members(parameters).items()
     }
+
+
+def sdram_members(fabric: FabricConfig) -> dict[str, wiring.Member]:
+    """The port to the SDRAM, ``sdram``, of a fabric that has one."""
+    return {} if fabric.sdram is None else {"sdram": Out(SdramPortSignature(fabric.sdram))}
 
 
 def connect_fabric_pins(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
@@ -141,6 +148,8 @@ class Tiles(wiring.Component):
         Bit t: a step ends in tile t.
     clear, reset : Signal, in
         Empty all tiles and the mesh in the same cycle. ``reset`` also resets the registers, for a new session.
+    sdram : SdramPortSignature(fabric.sdram), out
+        The SDRAM, if the fabric has one. It must not be reset by a session.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -169,6 +178,7 @@ class Tiles(wiring.Component):
                 "steps_done": Out(len(fabric.tiles)),
                 "clear": In(1),
                 "reset": In(1),
+                **sdram_members(fabric),
                 **fabric_pins(fabric),
             }
         )
@@ -191,7 +201,17 @@ class Tiles(wiring.Component):
             (core,) = self.tiles.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
             wiring.connect(m, core.o, wiring.flipped(self.o))
-            _connect_tiles(m, self.configuration, [core.configuration])
+            ports = [core.configuration]
+            if (weights := self.fabric.weights) is not None:
+                number = self.fabric.core.memories["weights"].number
+                m.submodules.weight_memory = memory = WeightMemory(weights, number)
+                wiring.connect(m, core.requests, memory.rows)
+                wiring.connect(m, memory.words, core.weights)
+                wiring.connect(m, memory.memory, wiring.flipped(self.sdram))
+                # A session resets its registers, but neither the memory nor what is on its way from there.
+                m.d.comb += [memory.clear.eq(core.restarted), memory.reset.eq(self.reset)]
+                ports.append(memory.configuration)
+            _connect_tiles(m, self.configuration, ports)
         else:
             network = Mesh(self.fabric.mesh)
             # Cleared in the same cycle as the tiles, so that no packet of the old session reaches a cleared tile.
@@ -276,6 +296,8 @@ class Fabric(wiring.Component):
         Byte streams from and to the host, as for `HostBridge`.
     reset : Signal, in
         Begin a new session: restore the power-up state, except for the program memories.
+    sdram : SdramPortSignature(fabric.sdram), out
+        The SDRAM, if the fabric has one. It must not be reset by a session.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -289,6 +311,7 @@ class Fabric(wiring.Component):
                 "transmit": Out(stream.Signature(8)),
                 "flush": Out(1),
                 "reset": In(1),
+                **sdram_members(fabric),
                 **fabric_pins(fabric),
             }
         )
@@ -335,4 +358,6 @@ class Fabric(wiring.Component):
             m.d.comb += bridge.program.eq(Mux(overwritten, 0, fabric.program))
         m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
         connect_fabric_pins(m, fabric, self, tiles)
+        if fabric.sdram is not None:
+            wiring.connect(m, tiles.sdram, wiring.flipped(self.sdram))
         return m

@@ -9,8 +9,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from spikeloom.hdl.host.usb import USB_PINS, UsbLine
-from spikeloom.hdl.top.fabric import fabric_pins
-from spikeloom.hdl.top.top import add_fabric
+from spikeloom.hdl.top.top import add_fabric, top_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.usb import UsbParameters
@@ -49,7 +48,7 @@ class UsbTop(wiring.Component):
         self.fabric = fabric
         self.usb = usb
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.USB, clock_hz=clock_hz)
-        super().__init__({**USB_PINS, **fabric_pins(fabric)})
+        super().__init__({**USB_PINS, **top_members(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

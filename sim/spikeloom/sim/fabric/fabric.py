@@ -15,6 +15,8 @@ from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.registers import BRIDGE_TILE, READ_BACK_CYCLES, RegisterMap
 from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import READ_CYCLES, WeightMemoryParameters
 
 __all__ = ["FabricConfig", "Tile"]
 
@@ -48,6 +50,9 @@ class FabricConfig:
         set to that of the widest packets. Without a mesh, None, there is exactly one core, directly behind the bridge.
     encoder, readout
         Optional stages of the host bridge: the spike encoder and the readout. None omits the stage.
+    sdram
+        Controller of the SDRAM that holds the weights of the core with ``weight_memory="sdram"``; None without such a
+        core. It must be the only core, without a mesh. Its memories can always be read back.
     read_back
         Build all tiles so that the host can read their memories back; short for that option of each of them.
     contents
@@ -63,6 +68,7 @@ class FabricConfig:
     mesh: MeshParameters | None
     encoder: EncoderParameters | None
     readout: ReadoutParameters | None
+    sdram: SdramParameters | None
     contents: Contents = field(compare=False, repr=False)
     program: int = field(compare=False)
 
@@ -76,6 +82,7 @@ class FabricConfig:
         mesh: MeshParameters | None = None,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
+        sdram: SdramParameters | None = None,
         read_back: bool = False,
         contents: Contents = NOTHING,
         program: int = 0,
@@ -94,8 +101,14 @@ class FabricConfig:
             raise ValueError(
                 f"tiles must be None (the host bridge), then parameters of tiles with at least one core, not {tiles!r}"
             )
+        streamed = [tile for tile in others if isinstance(tile, CoreParameters) and tile.streamed]
+        if streamed and (mesh is not None or len(others) > 1):
+            raise ValueError("mesh must be None for a core with weights in SDRAM, which must be the only tile")
+        if (sdram is not None) != bool(streamed):
+            needed = "given for" if streamed else "None without"
+            raise ValueError(f"sdram must be {needed} a core with weight_memory='sdram', not {sdram!r}")
         # Read-back is for all tiles or none, because they share the path of the read data.
-        if read_back or any(tile.read_back for tile in others):
+        if read_back or sdram is not None or any(tile.read_back for tile in others):
             others = [tile.with_read_back() for tile in others]
         if mesh is None:
             if len(others) > 1:
@@ -115,11 +128,14 @@ class FabricConfig:
             "mesh": mesh,
             "encoder": encoder,
             "readout": readout,
+            "sdram": sdram,
             "contents": contents,
             "program": program,
         }.items():
             # The only way to set a field of a frozen dataclass.
             object.__setattr__(self, member, value)
+        # Raises `ValueError` if the SDRAM is too small, or a row too long for it.
+        _ = self.weights
 
     def tiles_of(self, kind: type[AnyTile]) -> dict[int, AnyTile]:
         """The tiles whose parameters are of ``kind``, by their number."""
@@ -157,6 +173,18 @@ class FabricConfig:
         return cores.pop()
 
     @property
+    def weights(self) -> WeightMemoryParameters | None:
+        """The weight memory in SDRAM; None without one."""
+        if self.sdram is None:
+            return None
+        return WeightMemoryParameters(
+            sdram=self.sdram,
+            word_bits=self.core.lanes * self.core.weight_width,
+            words=self.core.weight_words,
+            row_words=self.core.words,
+        )
+
+    @property
     def axon_width(self) -> int:
         """Width of the axon of a packet."""
         return max(tile.packets.axon for tile in self.numbered.values())
@@ -190,6 +218,8 @@ class FabricConfig:
     def configuration_latency(self) -> int:
         """Cycles from a request at the configuration port to its read data: on a mesh from tile to tile, and back."""
         at_tile = READ_BACK_CYCLES if self.read_back else 1
+        if self.sdram is not None:
+            return READ_CYCLES
         if self.mesh is None:
             return at_tile
         # The port passes one register per tile in each direction, so that no wire spans the mesh. With counters every
@@ -226,6 +256,7 @@ class FabricConfig:
             Feature.MESH: self.mesh is not None,
             Feature.MEMORY_READ: self.read_back,
             Feature.HOST_VALUES: self.input_value_width > 0,
+            Feature.SDRAM: self.sdram is not None,
             Feature.HELD_INPUT: self.encoder is not None and self.encoder.hold,
         }
         return Feature(sum(feature for feature, is_there in parts.items() if is_there))

@@ -24,6 +24,7 @@ from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
 from spikeloom.sim.lib.formats import FABRIC_FILE
 from spikeloom.sim.lib.tile import TileParameters, tile_kinds
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.parameters import SdramParameters
 
 __all__ = [
     "baud_rate_from_json",
@@ -41,6 +42,7 @@ _PARTS: dict[str, Any] = {
     "mesh": MeshParameters,
     "encoder": EncoderParameters,
     "readout": ReadoutParameters,
+    "sdram": SdramParameters,
 }
 _LONGEST_IDENTITY = 128  # bytes, with room for the blanks of an editor
 

@@ -52,6 +52,8 @@ class Feature(enum.IntFlag):
     """The host may send values in addition to spikes."""
     HELD_INPUT = 1 << 5
     """The encoder repeats an input that is sent for one step."""
+    SDRAM = 1 << 6
+    """The weights lie in SDRAM, which has a self-test and a checksum."""
 
     @property
     def words(self) -> str:

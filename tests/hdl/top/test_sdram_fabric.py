@@ -1,0 +1,114 @@
+"""A fabric whose weights lie in SDRAM, with the real driver: self-test, loading, checksum, read-back and runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from harness.cores import NARROW_64
+from harness.networks import random_network, random_spikes, rng_of
+from harness.sdram import keys_of
+from harness.sdram_link import SdramLink
+from harness.weight_memory import BUSY, LARGE
+
+from spikeloom.compiler.place import place
+from spikeloom.host.driver import Board
+from spikeloom.host.protocols import DriverError
+from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import Feature
+from spikeloom.sim.network.reference import simulate
+
+WEIGHTS = CORE.memory("weights").number
+STREAMED = dataclasses.replace(
+    NARROW_64, lanes=4, neurons=64, axons=256, weight_words=1 << 20, weight_memory="sdram", read_back=False
+)
+FABRIC = FabricConfig(name="streamed", core=STREAMED, sdram=BUSY)
+
+
+def weights_of(program):
+    (image,) = (image for image in program.memories if image.memory == WEIGHTS)
+    return image
+
+
+def check_run(board, network, spikes):
+    result = board.run(spikes)
+    board.check_errors()
+    reference = simulate(network, spikes)
+    size = network.size(network.output)
+    assert (result.spikes[..., :size] == reference.spikes[network.output]).all()
+    return float(result.spikes.mean())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sizes"), [(10, (6, 5)), pytest.param(64, (32, 10), marks=pytest.mark.slow)], ids=["10-6-5", "64-32-10"]
+)
+def test_a_network_runs_from_sdram(request, inputs, sizes):
+    """Loaded, checked and read back through the host protocol; run before and after a new session."""
+    rng = rng_of(request.node.name)
+    network = random_network(rng, STREAMED, inputs=inputs, sizes=sizes)
+    program = place(network, FABRIC)
+    link = SdramLink(rng, FABRIC, stall=0.1, chip=LARGE)
+    board = Board(link, FABRIC)
+    assert Feature.SDRAM in board.identity.features
+    board.load(program)
+    image = weights_of(program)
+    first = len(image.words) // 2
+    assert (board.read_memory(1, WEIGHTS, first=first, count=3) == image.words[first : first + 3]).all()
+    rates = [check_run(board, network, random_spikes(rng, 3, 2, inputs))]
+    # The weights outlive a session; only the registers are loaded again.
+    board.reopen()
+    written = dataclasses.replace(program, memories=())
+    board.load(written)
+    rates.append(check_run(board, network, random_spikes(rng, 3, 1, inputs)))
+    assert 0 < np.mean(rates) < 1
+    assert board.counters()[1]["words"] > 10
+
+
+def test_wrong_weights_are_noticed(request):
+    """A word of the memory that does not keep what is written."""
+    rng = rng_of(request.node.name)
+    program = place(random_network(rng, STREAMED, inputs=6, sizes=(5,)), FABRIC)
+    link = SdramLink(rng, FABRIC, stall=0.0)
+    board = Board(link, FABRIC)
+    key = keys_of(BUSY, 2)[0]
+    link.device.words = _Stuck(link.device.words, key)
+    with pytest.raises(
+        DriverError,
+        match=r"^the SDRAM does not hold the weights that were written \(checksum 0x[0-9a-f]{8}, expected "
+        r"0x[0-9a-f]{8}\): load again, and suspect the board's memory or supply if it happens again$",
+    ):
+        board.load(program)
+
+
+def test_weights_that_the_chip_has_no_room_for(request):
+    """The larger chip of the board would hold them."""
+    rng = rng_of(request.node.name)
+    program = place(random_network(rng, STREAMED, inputs=3, sizes=(2,)), FABRIC)
+    image = dataclasses.replace(weights_of(program), words=np.zeros((9 << 20, 4), np.uint8))
+    board = Board(SdramLink(rng, FABRIC, stall=0.0), FABRIC)
+    with pytest.raises(
+        DriverError,
+        match=r"^the board's SDRAM has 32 MB, but the weights need 36 MB: use a board with a larger memory$",
+    ):
+        board.load(dataclasses.replace(program, memories=(image,)))
+
+
+class _Stuck(dict):
+    """A memory with one word of which the lowest bit is inverted."""
+
+    def __init__(self, words, key):
+        super().__init__(words)
+        self._key = key
+
+    def get(self, key, default=None):
+        return super().get(key, default) ^ (key == self._key)
+
+
+def test_a_failed_self_test_is_said_when_the_session_begins(request):
+    rng = rng_of(request.node.name)
+    with pytest.raises(
+        DriverError,
+        match=r"^the self-test of the board's SDRAM has failed, wrong bits 0x400040: load a bitstream that is built "
+        r"for this board, and suspect its memory or supply if that does not help$",
+    ):
+        Board(SdramLink(rng, FABRIC, stall=0.0, fault=lambda word: word & ~0x40), FABRIC)
