@@ -90,7 +90,7 @@ def test_what_comes_with_an_event_goes_to_all_its_words(request, kind):
     axons = np.concatenate([rng.permutation(axons)[:20] for axons in rows.axons.values()])
     marks = [(*rng.integers(2, size=3).tolist(), int(rng.integers(-32, 32))) for _ in axons]
     events = [(int(axon), *of) for axon, of in zip(axons, marks, strict=True)]
-    reader = RowReader(core, streamed=kind == "streamed")
+    reader = RowReader(dataclasses.replace(core, weight_memory="sdram") if kind == "streamed" else core)
     words, _ = read_rows(reader, loaded(rows), events, rng, idle=0.3)
     wanted = expected_words(core, rows.images, events)
     if kind == "streamed":  # the weights come with their words, which have no address
