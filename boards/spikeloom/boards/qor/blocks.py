@@ -122,7 +122,6 @@ BLOCKS = (
             variant=f"8-lanes-{bits}-bit-weights",
             make=partial(_core_of_bits, bits),
             minimum_fmax_mhz=minimum_fmax_mhz,
-            seeds=1,
         )
         for bits, minimum_fmax_mhz in ((4, 140), (16, 115))
     ),
