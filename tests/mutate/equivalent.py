@@ -368,6 +368,21 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
                 "at most 12 bytes precede the header; those after it are not read",
                 ("'16' becomes '17'",),
             ),
+            *(
+                (module, line, "the width of a value or of a count is 0 or at least 2", ("'0' becomes '1'",))
+                for module, line in (
+                    (
+                        "core/features",
+                        'name="graded", width=lambda core: int(core.value_width > 0), '
+                        "value=lambda core, p: int(p.graded)",
+                    ),
+                    ("core/features", "width=lambda core: bits_for(core.v_width) * (core.value_width > 0),"),
+                    ("core/features", 'cost=lambda core: {"graded": _membranes(core) * (core.value_width > 0)},'),
+                    ("core/features", "value=lambda core, p: p.max_spikes * (core.count_width > 0),"),
+                    ("core/parameters", "return self.value_width > 0"),
+                    ("fabric/fabric", "Feature.HOST_VALUES: self.input_value_width > 0,"),
+                )
+            ),
             (
                 "sdram/device",
                 "self._mask = 0  # that of the edge before",

@@ -204,6 +204,15 @@ def test_words_of_a_plain_core():
     assert present == [{"threshold": 12, "leak_factor": 10}, {"first": 6, "last": 6} | rule, {"v": 12}]
 
 
+def test_a_single_bit_is_a_feature():
+    core = replace(PLAIN, noise_bits=1, refractory_width=1, per_neuron=frozenset(PER_NEURON))
+    state = {field.name: field.width for field in core.state_layout.fields if field.width}
+    assert state == {"v": 12, "refractory_count": 1, "random": 16}
+    assert {field.name: field.width for field in core.neuron_layout.fields}["seed"] == 16
+    cost = {name: number for name, number in core.cost.items() if number}
+    assert (cost["noise"], cost["refractory"], cost["refractory and factor"]) == (16 + 1, 1, 12)
+
+
 def test_a_feature_of_its_name_only_needs_and_costs_nothing():
     feature, p = Feature(name="nothing"), NeuronParameters(size=1)
     assert (feature.needs(p), feature.products(ABLE), feature.cost(ABLE), feature.missing(ABLE, p)) == (0, (), {}, "")

@@ -116,6 +116,8 @@ def test_values_by_hand():
     assert model.from_host(b"\x1a\x00\x00\x02\x00\x8f") == [Spike(0, 15), Spike(1, 8)]
     assert model.from_host(b"\x1e\x00\x00\x02\x00\x8f\x21") == [Spike(0, -1), Spike(1, -8), Tick(True)]
     assert model.from_host(b"\x1b\x00\x00\x00\x00\x20") == [Tick(False)], "a run of none"
+    long = model.from_host(b"\x1b\x00\x00\x0f\x00" + bytes(range(1, 16)) + b"\x20")
+    assert long == [*(Spike(axon, axon + 1) for axon in range(15)), Tick(False)]
     assert model.error == 0
 
 

@@ -166,6 +166,7 @@ def test_a_directory_of_millions_of_names_is_not_read():
     with pytest.raises(FileError, match=r"^the directory of an \.npz file must have at most 1,048,576 bytes$"):
         pieces.read()
     assert len(pieces.read(1 << 20)) == 1 << 20
+    assert len(pieces.read()) == 1, "the rest"
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path, request):
