@@ -20,6 +20,7 @@ from spikeloom.sim.core.features import (
     general_features,
     lane_products,
     leaks_of,
+    update_widths,
 )
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, NeuronState, Reset, Rounding
@@ -236,6 +237,14 @@ def test_levels_have_what_those_before_them_have():
     for level in levels:
         CoreParameters(**level)
         assert all(type(level[field.name]) is type(field.default) for field in fields(CoreFeatures))
+
+
+def test_widths_of_an_update_by_hand():
+    """Membranes of 12 or 16 bits and accumulators of 14. With all features, a current of 17 bits and a bias make a
+    drive of 18."""
+    assert update_widths(PLAIN) == (12, 14, 15, 12, 16, 16)
+    assert update_widths(ABLE) == (17, 18, 19, 17, 20, 21)
+    assert update_widths(replace(ABLE, bias=False, synaptic_current=False)) == (17, 14, 18, 17, 19, 20)
 
 
 def test_products_of_a_lane():
