@@ -70,6 +70,8 @@ _SOON = {
     "hdl/spikeloom/hdl/host/answer_encoder.py": _BRIDGE,
     "hdl/spikeloom/hdl/host/bridge.py": _BRIDGE,
     "hdl/spikeloom/hdl/host/encoder.py": _BRIDGE,
+    "hdl/spikeloom/hdl/host/ethernet_receiver.py": ("tests/hdl/host/test_ethernet.py",),
+    "hdl/spikeloom/hdl/host/ethernet_sender.py": ("tests/hdl/host/test_ethernet.py",),
     "hdl/spikeloom/hdl/host/frames.py": _LINK,
     "hdl/spikeloom/hdl/host/readout.py": _BRIDGE,
     "hdl/spikeloom/hdl/host/request_decoder.py": _BRIDGE,

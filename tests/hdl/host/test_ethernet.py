@@ -1,12 +1,15 @@
+# amaranth: UnusedElaboratable=no
 """The Ethernet device at its GMII pins: equal to the model for random packets, at full rate, with unrelated clocks."""
 
 import collections
 
 import pytest
+from amaranth.sim import Simulator
 from harness.gmii import LEAST_GAP, PREAMBLE, LineBench, opened
 from harness.networks import rng_of
 from harness.packets import BOARD, HOSTS, Packet, arp_request, echo_request, random_frame, udp
 
+from spikeloom.hdl.host.ethernet import PayloadRing
 from spikeloom.sim.host.ethernet import OPENING, EthernetModel, udp_frame
 
 FIRST, SECOND, THIRD = HOSTS
@@ -159,6 +162,46 @@ def test_a_full_ring_drops_whole_datagrams():
     bench.put(udp(FIRST, b"next"))
     bench.finish(more=1500)
     assert bench.received == OPENING + b"".join(payloads[:4]) + b"next"
+
+
+def test_how_much_the_ring_holds():
+    """All but six bytes of a frame without a pause, again and again; a frame that does not fit leaves nothing."""
+    ring = PayloadRing(64)
+    simulator = Simulator(ring)
+    simulator.add_clock(1e-6)
+
+    async def store(ctx):
+        ctx.set(ring.o.ready, 1)
+        for size in (58, 59, 58, 64, 3, 58):
+            ctx.set(ring.begin, 1)
+            await ctx.tick()
+            ctx.set(ring.begin, 0)
+            await ctx.tick().repeat(3)  # the headers, which are longer
+            ctx.set(ring.store, 1)
+            for byte in range(size):
+                ctx.set(ring.byte, byte)
+                await ctx.tick()
+            ctx.set(ring.store, 0)
+            await ctx.tick()
+            assert ctx.get(ring.overflow) == (size > 58)
+            ctx.set(ring.accept, int(size <= 58))
+            await ctx.tick()
+            ctx.set(ring.accept, 0)
+            found = []
+            for _ in range(80):
+                if ctx.get(ring.o.valid):
+                    found.append(ctx.get(ring.o.payload))
+                await ctx.tick()
+            assert found == (list(range(size)) if size <= 58 else [])
+
+    simulator.add_testbench(store)
+    simulator.run()
+
+
+@pytest.mark.parametrize("depth", [0, 8, 17, 4097])
+def test_the_ring_has_a_power_of_two(depth):
+    with pytest.raises(ValueError, match=f"^depth must be a power of two from 16 on, not {depth}$"):
+        PayloadRing(depth)
 
 
 def test_a_preamble_may_be_short_and_must_be_one():

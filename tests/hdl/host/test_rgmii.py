@@ -88,6 +88,15 @@ def test_packets_at_the_pins(monkeypatch):
     assert exchanged(frames[:1], error=20) == []
 
 
+def test_widths():
+    """A nibble at the pins, a byte at GMII."""
+    rgmii = Rgmii()
+    widths = {"rx_nibble": 4, "tx_nibble": 4, "rx_data": 8, "tx_data": 8}
+    singles = ("rx_control", "tx_clock", "tx_control", "rx_valid", "rx_error", "tx_valid")
+    found = {name: len(getattr(rgmii, name)) for name in rgmii.signature.members}
+    assert found == widths | dict.fromkeys(singles, 1)
+
+
 def test_delays(monkeypatch):
     """In steps of 25 ps: the data from the PHY, and the clock to it."""
     steps = simulated_cells(monkeypatch)

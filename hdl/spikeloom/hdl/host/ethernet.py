@@ -42,7 +42,7 @@ class PayloadRing(Component):
     Parameters
     ----------
     depth
-        Bytes, a power of two; all but eight of them can be in use.
+        Bytes, a power of two from 16 on. Six of them stay free when bytes arrive without a pause.
 
     Members
     -------
@@ -50,7 +50,7 @@ class PayloadRing(Component):
     store : Signal, in
         Store a byte.
     begin : Signal, in
-        Forget the bytes since the last ``accept``.
+        Forget the bytes since the last ``accept``; at least three cycles before the next byte.
     accept : Signal, in
         Pass them on.
     overflow : Signal, out
@@ -60,6 +60,8 @@ class PayloadRing(Component):
     """
 
     def __init__(self, depth: int):
+        if depth < 16 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two from 16 on, not {depth!r}")
         self.depth = depth
         super().__init__(
             {
@@ -78,7 +80,7 @@ class PayloadRing(Component):
         m.submodules.ahead = ahead = ReadAhead(8)
         bits = self.depth.bit_length()
         place, end, start = Signal(bits), Signal(bits), Signal(bits)  # next byte to store, end of the good ones, first
-        # It lags by two cycles, so that many places are reserved.
+        # It lags by two cycles, in which two more bytes may come, so places are reserved.
         used, full = Signal(bits), Signal()
         m.d.sync += [used.eq(place - start), full.eq(used >= self.depth - 8)]
         m.d.comb += [
