@@ -57,6 +57,8 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "AndSampler": [{"bits": 1}, {"bits": 6}],
     "SpikeScanner": [{**of, "index_bits": bits} for of in ATTENTION for bits in (4, 9)],
     "AttentionUnit": ATTENTION,
+    "UartReceiver": [{"divisor": 8}],
+    "UartTransmitter": [{"divisor": 8}],
     "Accumulator": CORE,
     "AdderBank": [{**of, "number": 0} for of in CORE],
     "SpikeEmitter": CORE,

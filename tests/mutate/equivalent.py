@@ -73,6 +73,18 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'1' becomes '2'",
         0,
     ): ("`due` has one bit: the second of two selected bits is cut off"),
+    (_PROJECTION, "sums = sums.astype(np.int64, copy=False)", "'False' becomes 'True'", 0): (
+        "the copy has the same numbers"
+    ),
+    (
+        _BLOCK,
+        "i_MASK=Cat(~enables, Const(0, unused)) if self.part < self.width else Const(0, _ICE40_WIDTH),",
+        "'<' becomes '<='",
+        0,
+    ): "with one part, `enables` are copies of the write enable, without which the mask is ignored",
+    (_LANE, "total = self._sum(leaked, stage, step, fired.at(stage), p.v_width + 1)", "'1' becomes '2'", 0): (
+        "the sum of two numbers of `v_width` bits has `v_width + 1` bits: one more is a copy of its sign"
+    ),
     ("hdl/spikeloom/hdl/noc/tokens.py", "completes = Signal(2)", "'2' becomes '3'", 0): (
         "one of the first two bits is selected by the parity of a step; a third bit is never read"
     ),

@@ -25,8 +25,8 @@ SPIKE_TO, TICK_TO, ACK_TO = 0b0110, 0b0100, 0b1001
 class TileBench:
     """A tile between sources and a sink that obey the token rules, with random timing otherwise."""
 
-    def __init__(self, tile, rng, q, k, v, *, samples, seed, causal, sources, idle, stall):
-        self.tile, self.rng, self.idle, self.stall = tile, rng, idle, stall
+    def __init__(self, tile, rng, q, k, v, *, samples, seed, causal, sources, idle, stall, restart):
+        self.tile, self.rng, self.idle, self.stall, self.restart = tile, rng, idle, stall, restart
         self.sources, self.seed, self.causal = sources, seed, causal
         self.steps, self.last_every = len(q), len(q) // samples
         p = tile.parameters
@@ -71,7 +71,7 @@ class TileBench:
         ctx.set(port.write_enable, 0)
 
     async def stray(self, ctx):
-        """Spikes of a step that never ends, which ``control`` clears."""
+        """Spikes of a step that never ends, which a restart clears."""
         tile = self.tile
         ctx.set(tile.i.valid, 1)
         for page in PAGES.values():
@@ -80,7 +80,12 @@ class TileBench:
                 await ctx.tick().until(tile.i.ready)
         ctx.set(tile.i.valid, 0)
 
-    async def run(self, ctx):
+    async def pulse(self, ctx, line):
+        ctx.set(line, 1)
+        await ctx.tick()
+        ctx.set(line, 0)
+
+    async def configure(self, ctx):
         score_seed, output_seed = register_seeds(self.seed)
         for name, value in {
             **{f"{part.name.lower()}_page": page for part, page in PAGES.items()},
@@ -94,13 +99,22 @@ class TileBench:
             "sources": self.sources,
         }.items():
             await self.write(ctx, name, value)
-        tile, rng = self.tile, self.rng
-        for index, word in enumerate(tile.parameters.routes(self.axons)):
+        for index, word in enumerate(self.tile.parameters.routes(self.axons)):
             for plane, byte in enumerate(word):
                 await self.write_byte(ctx, 1, plane, index, int(byte))
+
+    async def run(self, ctx):
+        await self.configure(ctx)
         await self.stray(ctx)
-        await self.write(ctx, "control", 1)
+        if self.restart == "control":
+            await self.write(ctx, "control", 1)
+        elif self.restart == "clear":
+            await self.pulse(ctx, self.tile.clear)
+        else:
+            await self.pulse(ctx, self.tile.reset)
+            await self.configure(ctx)  # a reset resets the registers, too
         await ctx.tick()
+        tile, rng = self.tile, self.rng
         sources = [self.packets(source) for source in range(self.sources)]
         offered, quiet = None, 0
         while (sources or self.acknowledged < self.steps or quiet < 100) and quiet < self.patience:
@@ -147,7 +161,20 @@ class TileBench:
         assert self.acknowledged == self.steps, "the tile must end its work, not hang"
 
 
-def check(rng, shape, *, samples=2, steps=3, seed=5, causal=False, sources=2, idle=0.2, stall=0.3, tile=AttentionTile):
+def check(
+    rng,
+    shape,
+    *,
+    samples=2,
+    steps=3,
+    seed=5,
+    causal=False,
+    sources=2,
+    idle=0.2,
+    stall=0.3,
+    restart="control",
+    tile=AttentionTile,
+):
     """Assert that every spike of every step of some samples comes once, and no other."""
     parameters = AttentionTileParameters(attention=shape, axon_width=13, value_width=4, destinations=4)
     q, k, v = random_attention(rng, shape, samples * steps)
@@ -163,6 +190,7 @@ def check(rng, shape, *, samples=2, steps=3, seed=5, causal=False, sources=2, id
         sources=sources,
         idle=idle,
         stall=stall,
+        restart=restart,
     )
     simulator = Simulator(bench.tile)
     simulator.add_clock(1e-6)
@@ -197,6 +225,28 @@ def test_every_spike_equals_the_reference(request, tokens, features, heads, rows
 def test_pauses_change_nothing(request, idle, stall):
     shape = AttentionParameters(tokens=8, features=4, heads=2, rows=4)
     check(rng_of(request.node.name), shape, idle=idle, stall=stall)
+
+
+@pytest.mark.parametrize("restart", ["clear", "reset"])
+def test_each_restart_removes_the_spikes_of_a_step_that_never_ends(request, restart):
+    shape = AttentionParameters(tokens=4, features=4, heads=1, rows=2)
+    check(rng_of(request.node.name), shape, restart=restart)
+
+
+@pytest.mark.parametrize("restart", ["clear", "reset", "control"])
+def test_a_restart_that_is_missing_is_found(restart):
+    source = mutated(
+        attention_tile,
+        "restart.eq(self.reset | self.clear | registers.control)",
+        {
+            "reset": "restart.eq(self.clear | registers.control)",
+            "clear": "restart.eq(self.reset | registers.control)",
+            "control": "restart.eq(self.reset | self.clear)",
+        }[restart],
+    )
+    shape = AttentionParameters(tokens=4, features=4, heads=1, rows=2)
+    with pytest.raises(AssertionError):
+        check(rng_of(restart), shape, restart=restart, tile=source.AttentionTile)
 
 
 def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch):

@@ -122,6 +122,14 @@ def test_a_wrong_cell_of_a_product_is_found(tmp_path, right, wrong):
     assert not prove(tmp_path, comparison=ProductComparison, cells=6, bug=(right, wrong))
 
 
+@pytest.mark.parametrize("width", [3, 4])
+def test_a_carry_enters_through_the_half_cell_that_an_odd_width_leaves_free(width):
+    """Place and route would spend another cell on it."""
+    text = rtlil.convert(Adder(width, Operand.GATE), name="top", platform=Ecp5())
+    assert len(re.findall(r"cell \\?CCU2C", text)) == 2
+    assert text.count("connect \\CIN 1'0") == width % 2
+
+
 @pytest.mark.parametrize("operand", Operand)
 def test_sums(operand):
     """The plain sum itself, compared with numbers."""

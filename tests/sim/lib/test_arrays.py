@@ -165,6 +165,7 @@ def test_a_directory_of_millions_of_names_is_not_read():
     pieces = module._Pieces(bytes((1 << 20) + 1))
     with pytest.raises(FileError, match=r"^the directory of an \.npz file must have at most 1,048,576 bytes$"):
         pieces.read()
+    assert pieces.read(0) == b"", "no byte is not the rest"
     assert len(pieces.read(1 << 20)) == 1 << 20
     assert len(pieces.read()) == 1, "the rest"
 
