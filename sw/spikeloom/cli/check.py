@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_on
+from spikeloom.cli.choosing import choose_for, chosen_fabric, fabric_for, given_fields, place_on
 from spikeloom.cli.console import figures, note, out, print_json
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.losses import (
@@ -20,6 +20,8 @@ from spikeloom.cli.losses import (
     threshold_lines,
 )
 from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.compiler.place import place
+from spikeloom.compiler.program import Program
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.compiler.tiles.registry import tiles_for
 from spikeloom.compiler.weight_losses import weight_losses
@@ -85,12 +87,19 @@ def check(
         widths = loading.widths(loaded, choice.core)
         quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
         _check_stored(quantised, dict.fromkeys(widths.weight_widths, choice.core.weight_width), said, as_json=as_json)
+        said["weights_in"] = dict.fromkeys(widths.weight_widths, _MEMORIES[choice.core.weight_memory])
+        if choice.core.streamed and not as_json:
+            out.print(_in_sdram(place(quantised, chosen_fabric([loaded], choice))))
     else:
         _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
     if proposing:
         _propose(loaded, loading, samples, said, bar=_BAR if bar is None else bar, as_json=as_json)
     if as_json:
         print_json(said)
+
+
+_MEMORIES = {"block": "block RAM", "single-port": "single-port RAM", "sdram": "SDRAM"}
+"""Names of `CoreParameters.weight_memory`."""
 
 
 def _check_fabric(
@@ -123,15 +132,32 @@ def _check_fabric(
         for p in quantised.populations
     }
     _check_stored(quantised, stored, said, as_json=as_json)
+    said["weights_in"] = {
+        p.name: _MEMORIES[fabric.cores[tile_of[parts.parts_of(p.name)[0].name]].weight_memory]
+        for p in quantised.populations
+    }
     if as_json:
         return
     uses = Table(title=f"fabric {fabric.name}")
     several = len({use.tile for use in program.uses}) > 1
     for column in (*["tile"] * several, "resource", "used", "available"):
         uses.add_column(column, justify="left" if column == "resource" else "right")
+    if fabric.sdram is not None:
+        out.print(_in_sdram(program))
     for use in program.uses:
         uses.add_row(*[str(use.tile)] * several, use.resource, f"{use.used:,}", f"{use.available:,}")
     out.print(uses)
+
+
+def _in_sdram(program: Program) -> str:
+    """Return a sentence about the weights in SDRAM."""
+    weights = program.fabric.weights
+    assert weights is not None
+    number = program.fabric.core.memories["weights"].number
+    used = sum(image.words.size for image in program.memories if image.memory == number)
+    room = weights.sdram.burst_bytes << weights.sdram.least_address_bits
+    names = ", ".join(dict.fromkeys(part.population for part in program.assignment.parts.parts))
+    return f"weights of {names} in SDRAM: {used / 1e6:,.3g} of {room / 1e6:,.3g} MB; everything else in block RAM"
 
 
 def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dict[str, Any], *, as_json: bool) -> None:

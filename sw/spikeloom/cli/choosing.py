@@ -200,7 +200,7 @@ def fabric_for(
         core = choice.core
         note(
             f"chosen for {hardware.board}: {core.lanes} lane{'s' * (core.lanes > 1)}, {core.neurons:,} neurons, "
-            f"{core.weight_words * core.lanes:,} weights"
+            f"{core.weight_words * core.lanes:,} weights{' in SDRAM' * core.streamed}"
         )
         fabric = chosen_fabric(networks, choice)
     else:
@@ -287,16 +287,18 @@ def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading
         for text in quantised[-1].notes[len(network.notes) :]:
             note(f"{network.name} as {loading.bits_text(network)}-bit integers: {text}")
     try:
-        return choose(quantised, device, link=described.link_kind, **given)
-    except ChoiceError as error:
+        return choose(quantised, device, link=described.link_kind, sdram=described.sdram_parameters, **given)
+    except (ChoiceError, PlaceError) as error:
         others = ", ".join(boards_for(quantised, link=hardware.link, **given)) or "none"
+        if isinstance(error, PlaceError) and others == "none":  # fields that were given, rather than the board
+            raise
         bits = max(network.weight_width for network in quantised)
         raise ChoiceError(f"{error}; boards that can hold it at {bits} bits: {others}") from error
 
 
 def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
     """Return the fabric around the core of ``choice``, named after the networks."""
-    return FabricConfig(name="-".join(network.name for network in networks), core=choice.core)
+    return FabricConfig(name="-".join(network.name for network in networks), core=choice.core, sdram=choice.sdram)
 
 
 def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> QuantisedNetwork:

@@ -7,6 +7,8 @@
 3. **Lanes**: among the possible numbers, the smallest one with the fewest *words per step*, which are the cycles of a
    step in which every neuron spikes.
 4. **Memories**: the combination of kinds with the lowest peak utilisation of the device.
+5. **SDRAM**: if nothing fits, the board has an SDRAM and all rows are dense, the weights are streamed from there. A
+   weight word is then at most as wide as a burst of the memory, which does not deliver more per cycle of the core.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -24,6 +26,7 @@ from rich.table import Table
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.sizing.choose import RESOURCES, Shortage, lane_banks, room, shortages
 from spikeloom.boards.sizing.estimate import Resources, estimate
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
 from spikeloom.compiler.synapses import words_per_event
@@ -36,6 +39,11 @@ from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
+from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import padded_bits
+
+if TYPE_CHECKING:
+    from spikeloom.boards.targets.board import BoardDescription
 
 __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 
@@ -70,6 +78,8 @@ class Choice:
     resources: Resources
     room: Resources
     reasons: tuple[Reason, ...]
+    sdram: SdramParameters | None = None
+    """The memory of the weights, if they do not lie in the device."""
 
     def tables(self) -> tuple[Table, Table]:
         """Return tables of the choice with its reasons, and of the resources, for display."""
@@ -100,7 +110,9 @@ class _Demand:
     """Demands of the networks on a core with the ``given`` fields. They depend on the number of lanes, not on the
     device, and take long to find for a large network, so they are found once for all devices."""
 
-    def __init__(self, networks: Sequence[QuantisedNetwork], given: dict[str, Any]) -> None:
+    def __init__(
+        self, networks: Sequence[QuantisedNetwork], given: dict[str, Any], sdram: SdramParameters | None = None
+    ) -> None:
         if not networks:
             raise ValueError("there must be at least one network, not none")
         unknown = set(given) - {field.name for field in fields(CoreParameters)}
@@ -108,6 +120,7 @@ class _Demand:
             raise TypeError(f"given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
         self.networks = networks
         self.given = given
+        self.sdram = sdram
         self._found: dict[int, tuple[CoreParameters, dict[str, int], int] | ValueError] = {}
 
     def with_lanes(self, lanes: int) -> tuple[CoreParameters, dict[str, int], int]:
@@ -127,13 +140,19 @@ class _Demand:
 
     def _find(self, lanes: int) -> tuple[CoreParameters, dict[str, int], int]:
         most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
+        found = self._features | self.given
+        if self.sdram is not None:
+            # As many as the smallest chip of the board holds.
+            word_bits = padded_bits(lanes * found["weight_width"])
+            bits = 8 * self.sdram.burst_bytes << self.sdram.least_address_bits
+            most["weight_words"] = min(1 << 25, bits // word_bits)
         roomy = CoreParameters(**self._features | most | self.given)
         if "lane_banks" not in self.given:
             roomy = replace(roomy, lane_banks=lane_banks(lanes))
         depths: dict[str, int] = {}
         for network in self.networks:
             # The weights of a large network far exceed the rest of its program, so nothing is laid out twice.
-            used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
+            used = {use.resource.partition(" ")[0]: use.used for use in place(network, self.fabric(roomy)).uses}
             used = {
                 "neurons": used["neurons"],
                 "axons": used["rows"],
@@ -141,21 +160,48 @@ class _Demand:
                 "geometries": used.get("geometries", 1),
             }
             depths = {name: max(value, depths.get(name, 1)) for name, value in used.items()}
+        if self.sdram is not None:  # the address of a row has a power of two of values in any case
+            depths["weight_words"] = 1 << bits_for(depths["weight_words"])
         return roomy, depths, sum(_words_of_a_step(network, lanes) for network in self.networks)
+
+    def fabric(self, core: CoreParameters) -> FabricConfig:
+        """Return a fabric around ``core``."""
+        return FabricConfig(core=core, sdram=self.sdram)
+
+    @property
+    def has_dense_rows(self) -> bool:
+        """Whether no rows have coordinates or explicit targets, which cannot be streamed."""
+        found = self._features | self.given
+        return not found["sparse"] and not found["coordinate_width"]
+
+    @property
+    def lanes(self) -> list[int]:
+        """Numbers of lanes to try."""
+        if "lanes" in self.given:
+            return [self.given["lanes"]]
+        every = [1 << power for power in range(MOST_LANES.bit_length())]
+        if self.sdram is None:
+            return every
+        width = (self._features | self.given)["weight_width"]
+        return [lanes for lanes in every if lanes == 1 or lanes * width <= self.sdram.burst_bits]
 
     @cached_property
     def _features(self) -> dict[str, Any]:
         return features(self.networks)
 
 
-def _demand(networks: QuantisedNetwork | Sequence[QuantisedNetwork], given: dict[str, Any]) -> _Demand:
+def _demand(
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork], given: dict[str, Any], sdram: SdramParameters | None = None
+) -> _Demand:
     every = (networks,) if isinstance(networks, QuantisedNetwork) else tuple(networks)
-    return _last_demand(every, tuple(given.items()))
+    return _last_demand(every, tuple(given.items()), sdram)
 
 
-@lru_cache(maxsize=1)  # the next question is often about the same networks on other devices
-def _last_demand(networks: tuple[QuantisedNetwork, ...], given: tuple[tuple[str, Any], ...]) -> _Demand:
-    return _Demand(networks, dict(given))
+@lru_cache(maxsize=2)  # the next question is often about the same networks on other devices, with and without SDRAM
+def _last_demand(
+    networks: tuple[QuantisedNetwork, ...], given: tuple[tuple[str, Any], ...], sdram: SdramParameters | None
+) -> _Demand:
+    return _Demand(networks, dict(given), sdram)
 
 
 def choose_core(
@@ -195,10 +241,29 @@ def choose(
     device: Device,
     *,
     link: LinkKind = LinkKind.UART,
+    sdram: SdramParameters | None = None,
     **given: Any,
 ) -> Choice:
-    """Choose a core like `choose_core`, and return it with the reasons."""
-    return _choose(_demand(networks, given), device, link)
+    """Choose a core like `choose_core`, and return it with the reasons.
+
+    With ``sdram``, the weights are streamed from there if they do not fit the device, or if ``weight_memory="sdram"``
+    is given.
+    """
+    kind = given.get("weight_memory")
+    if kind == "sdram":
+        if sdram is None:
+            raise ChoiceError("weight_memory must be 'block', because the board has no SDRAM that is supported")
+        return _choose(_demand(networks, {"sparse": False} | given, sdram), device, link)
+    try:
+        return _choose(_demand(networks, given), device, link)
+    except (ChoiceError, PlaceError):
+        if sdram is None or kind is not None or not _demand(networks, given).has_dense_rows:
+            raise
+    # Not within the handler: an error of the streamed core must not be shown as a consequence of the first one.
+    try:
+        return _choose(_demand(networks, {"weight_memory": "sdram", "sparse": False} | given, sdram), device, link)
+    except PlaceError as error:
+        raise ChoiceError(f"{error}, even with its weights in the SDRAM of the board") from error
 
 
 def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
@@ -206,7 +271,7 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
     names = " and ".join(network.name for network in networks)
     refused: Exception | None = None
     candidates: list[_Candidate] = []
-    for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
+    for lanes in demand.lanes:
         try:
             candidates += _with_lanes(demand, device, lanes, link)
         except ValueError as error:  # the given fields may be valid with another number of lanes
@@ -223,7 +288,7 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
         )
     best = min(fitting, key=lambda candidate: (candidate.words, candidate.core.lanes, candidate.fullness))
     for network in networks:
-        place(network, FabricConfig(core=best.core))
+        place(network, demand.fabric(best.core))
     reasons = tuple(_reasons(networks, device, best, candidates, given))
     return Choice(
         core=best.core,
@@ -231,6 +296,7 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
         resources=estimate(best.core, device, link=link),
         room=room(device),
         reasons=reasons,
+        sdram=demand.sdram,
     )
 
 
@@ -243,22 +309,25 @@ def boards_for(
     """
     from spikeloom.boards.targets.registry import all_boards
 
-    demand = _demand(networks, given)
-    holds: dict[tuple[str, LinkKind], bool] = {}
+    holds: dict[tuple[str, LinkKind, SdramParameters | None], bool] = {}
     boards = {
         name: board.with_link(link)
         for name, board in all_boards().items()
         if board.links and link in (None, *(kind.option for kind in board.links))
     }
+
+    def key_of(board: BoardDescription) -> tuple[str, LinkKind, SdramParameters | None]:
+        return board.device_name, board.link_kind, board.sdram_parameters
+
     for board in boards.values():
-        key = board.device_name, board.link_kind
+        key = key_of(board)
         if key not in holds:
             try:
-                _choose(demand, board.device, board.link_kind)
+                choose(networks, board.device, link=board.link_kind, sdram=board.sdram_parameters, **given)
                 holds[key] = True
             except ValueError:
                 holds[key] = False
-    return tuple(name for name, board in boards.items() if holds[board.device_name, board.link_kind])
+    return tuple(name for name, board in boards.items() if holds[key_of(board)])
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:

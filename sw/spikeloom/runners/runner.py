@@ -355,8 +355,10 @@ def do_at_pins(
     from spikeloom.hdl.top.ethernet_top import EthernetTop
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.verilog import write_verilog
+    from spikeloom.simulators.build import check_simulated
     from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, run_cocotb
 
+    check_simulated(fabric)
     top: Top | EthernetTop
     environment = {}
     if ethernet_hz is None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
 
 
-__all__ = ["CompiledDesign", "Trial", "compile_design", "compile_tiles", "find_verilator"]
+__all__ = ["CompiledDesign", "Trial", "check_simulated", "compile_design", "compile_tiles", "find_verilator"]
 
 
 _VERILATOR_OPTIONS = (
@@ -108,10 +108,20 @@ _LIBRARIES: dict[tuple[FabricConfig, Path, bool], Path] = {}
 elaborating twenty tiles takes half a minute."""
 
 
+def check_simulated(fabric: FabricConfig) -> None:
+    """Raise `SimulationError` for a fabric with SDRAM, of which compiled simulations have no model."""
+    if fabric.sdram is not None:
+        raise SimulationError(
+            f"fabric {fabric.name} has its weights in SDRAM, which compiled simulations do not have: use --backend "
+            "reference, which gives the same results, or --core weight_memory=block"
+        )
+
+
 def compile_tiles(
     fabric: FabricConfig, directory: Path, *, trial: Trial | None = None, announce: Callable[[str], None]
 ) -> CompiledDesign:
     """Compile the tiles of ``fabric``, as `compile_design` does."""
+    check_simulated(fabric)
     key = fabric, directory.resolve(), trial is not None
     if key in _LIBRARIES and _LIBRARIES[key].exists():
         return CompiledDesign(library=_LIBRARIES[key], compiled=False, seconds=0.0)

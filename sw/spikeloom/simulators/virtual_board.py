@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from spikeloom.host.transport import BOARD_CLOCK, Transport, VirtualSerialTransport
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.simulators.build import check_simulated
 
 if TYPE_CHECKING:
     from spikeloom.simulators.simulated_board import SimulatedTransport
@@ -86,6 +87,7 @@ class VirtualBoard:
         random_start: int | None = None,
         announce: Callable[[str], None] = print,
     ) -> None:
+        check_simulated(fabric)
         self.fabric = fabric
         self.directory = directory
         self.divisor = divisor

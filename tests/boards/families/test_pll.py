@@ -14,6 +14,7 @@ from spikeloom.boards.families.pll import (
     ecp5_settings,
     gowin_settings,
     ice40_settings,
+    sdram_clock,
     usb_clocks,
 )
 
@@ -109,4 +110,24 @@ def test_clocks_that_a_usb_device_cannot_have():
     message = r"^Clock of the USB device must be within 0.20% of 48 MHz, but the PLL makes [\d.]+ MHz from 8\.039 MHz$"
     with pytest.raises(PllError, match=message):
         usb_clocks(m, "ecp5", 8.039e6, Signal())
+    Fragment.get(m, None)  # an unused module causes a warning
+
+
+def test_the_clock_of_an_sdram():
+    m = Module()
+    clock = sdram_clock(m, "ecp5", 25e6, 120_000_000, source := Signal())
+    assert clock.name == "sdram_clock"
+    m.d.sdram += Signal().eq(1)
+    text = rtlil.convert(m, ports=[source])
+    values = {name: int(value) for name, value in re.findall(r"parameter .(\w+_DIV) (\d+)", text)}
+    assert 25e6 / values["CLKI_DIV"] * values["CLKOP_DIV"] / values["CLKOS_DIV"] == 120e6
+
+
+def test_clocks_that_an_sdram_cannot_have():
+    m = Module()
+    with pytest.raises(PllError, match=r"^PLL of an SDRAM must be that of an ECP5, not of the family gowin$"):
+        sdram_clock(m, "gowin", 27e6, 120_000_000, Signal())
+    message = r"^Clock of an SDRAM must be one that its PLL can make from 25 MHz, such as [\d.]+ MHz, not 119\.77 MHz$"
+    with pytest.raises(PllError, match=message):
+        sdram_clock(m, "ecp5", 25e6, 119_770_000, Signal())
     Fragment.get(m, None)  # an unused module causes a warning

@@ -1,5 +1,6 @@
 """The AXI ports: registers and memories accessed by a bus master, packets as 64-bit words, and the protocol rules."""
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.top import axi
 from spikeloom.hdl.top.axi import AxiConfiguration, AxiLifCore
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 
@@ -281,3 +283,12 @@ def test_a_planted_bug_in_the_core_is_found(bug):
     copy = mutated(axi, *CORE_BUGS[bug])
     with pytest.raises(AssertionError):
         check_core(copy.AxiLifCore(SMALL), rng_of("test_a_network_that_sends_membranes"))
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_weights_in_sdram_are_refused():
+    with pytest.raises(
+        ValueError, match=r"^weight_memory must be 'block' or 'single-port' for a core with AXI ports, not 'sdram'$"
+    ):
+        AxiLifCore(CoreParameters(weight_memory="sdram"))
+    gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here

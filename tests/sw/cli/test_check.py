@@ -48,7 +48,9 @@ def test_a_network_too_large_for_a_board_is_refused_at_once(command, capsys):
     message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")
     assert time.monotonic() - started < 30
     assert message.startswith("mnist-mlp does not fit iCE40UP5K: the nearest core, of ")
-    assert "; boards that can hold it at 8 bits: ulx3s-85f, orangecrab-85f, ecpix5-85, " in message
+    assert (
+        "; boards that can hold it at 8 bits: ulx3s-12f, ulx3s-25f, ulx3s-45f, ulx3s-85f, orangecrab-85f, " in message
+    )
     assert list(Path().iterdir()) == []
 
 
@@ -159,3 +161,26 @@ def test_large_sparse_networks_take_little_memory_and_work(large, options, answe
     assert last.startswith(f"spikeloom: {answer}")
     assert 30 < memory_mib < 1024
     assert seconds < 20
+
+
+def test_where_the_weights_lie(capsys):
+    """In block RAM where they fit, else in SDRAM; a sentence names the layers and the part of the memory."""
+    options = ["check", str(shipped("mnist-mlp-128.nir")), "--board"]
+    main([*options, "ulx3s-85f", "--json"])
+    assert json.loads(capsys.readouterr().out)["weights_in"] == {"hidden": "block RAM", "digit": "block RAM"}
+    main([*options, "ulx3s-12f", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["weights_in"] == {"hidden": "SDRAM", "digit": "SDRAM"}
+    assert said["takes"]["ram"] < 30
+    main([*options, "ulx3s-12f"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "weights of hidden, digit in SDRAM: 0.102 of 33.6 MB; everything else in block RAM" in text
+
+
+def test_a_board_without_sdram(capsys):
+    options = ["--board", "icebreaker", "--core", "weight_memory=sdram"]
+    message = refused(capsys, "check", str(shipped("digits-mlp.nir")), *options)
+    assert message.startswith(
+        "weight_memory must be 'block', because the board has no SDRAM that is supported; boards "
+    )
+    assert "ulx3s-12f" in message

@@ -10,6 +10,7 @@ from harness.networks import random_network, rng_of
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.qor.measure import Block, BlockSubject
 from spikeloom.boards.sizing.choose import shortages
+from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
 from spikeloom.compiler.quantise import Quantisation, Scales, quantise, scale_exponents
@@ -216,11 +217,14 @@ def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
     monkeypatch.setattr("spikeloom.explore.choose.place", counted)
     with pytest.raises(ChoiceError):
         choose(network, UP5K)
-    assert boards_for(network) == ()
-    assert placed == [1, 2, 4, 8, 16, 32, 64]
+    in_block_ram, in_sdram, chosen = [1, 2, 4, 8, 16, 32, 64], [1, 2, 4], 4
+    assert placed == in_block_ram
+    assert boards_for(network) == tuple(f"ulx3s-{size}f" for size in (12, 25, 45, 85))
+    assert placed == in_block_ram + in_sdram + 4 * [chosen]
+    placed.clear()
     with pytest.raises(ChoiceError):
         choose(network, UP5K, neurons=4096)
-    assert len(placed) == 14
+    assert placed == in_block_ram
 
 
 def test_scales_of_neurons_need_no_other_netlist():
@@ -237,3 +241,51 @@ def test_scales_of_neurons_need_no_other_netlist():
     assert len(np.unique(exponents["hidden"])) > 1
     of_populations, of_neurons = (subject.netlist() for subject in subjects)
     assert of_populations == of_neurons
+
+
+ULX3S = BOARDS["ulx3s-12f"]
+
+
+def test_weights_that_block_ram_does_not_hold_are_streamed():
+    """One core serves both boards: its lanes are those that a burst of the memory feeds."""
+    network = dense(784, 1000, 10)
+    for device in (SMALL, LARGE):
+        choice = choose(network, device, sdram=ULX3S.sdram_parameters)
+        core = choice.core
+        assert (core.weight_memory, core.sparse, core.lanes) == ("sdram", False, 4)
+        assert core.weight_words == 1 << 18 >= 794_000 / 4
+        assert not shortages(core, device)
+        assert choice.sdram == ULX3S.sdram_parameters
+        place(network, FabricConfig(core=core, sdram=choice.sdram))
+        assert ("weight_memory", "sdram") in {(reason.name, reason.value) for reason in choice.reasons}
+    assert boards_for(network) == tuple(f"ulx3s-{size}f" for size in (12, 25, 45, 85))
+
+
+def test_small_networks_stay_in_block_ram_unless_asked():
+    network = dense(20, 10)
+    assert choose(network, SMALL, sdram=ULX3S.sdram_parameters).core.weight_memory == "block"
+    assert choose(network, SMALL, sdram=ULX3S.sdram_parameters).sdram is None
+    asked = choose(network, SMALL, sdram=ULX3S.sdram_parameters, weight_memory="sdram")
+    assert asked.core.streamed
+    assert asked.resources.lut > choose(network, SMALL).resources.lut
+    narrow = dataclasses.replace(network, weight_width=4)
+    assert choose(narrow, SMALL, sdram=ULX3S.sdram_parameters, weight_memory="sdram").core.lanes == 8
+    assert choose(network, SMALL, sdram=ULX3S.sdram_parameters, weight_memory="sdram", lanes=1).core.lanes == 1
+    with pytest.raises(
+        ChoiceError, match=r"^weight_memory must be 'block', because the board has no SDRAM that is supported$"
+    ):
+        choose(network, SMALL, weight_memory="sdram")
+
+
+def test_what_the_sdram_does_not_hold_is_refused():
+    of_2_mb = dataclasses.replace(
+        ULX3S.sdram_parameters,
+        chip=dataclasses.replace(ULX3S.sdram_parameters.chip, bank_bits=1, row_bits=11, column_bits=8),
+        more_column_bits=0,
+    )
+    with pytest.raises(
+        ChoiceError,
+        match=r"^network 784-3000-10 does not fit .*: it needs 597,000 weight words of 4 weights \(524,288 "
+        r"available\), even with its weights in the SDRAM of the board$",
+    ):
+        choose(dense(784, 3000, 10), SMALL, sdram=of_2_mb)

@@ -7,9 +7,13 @@ from amaranth.lib import wiring
 from harness.compiled import BUILD, CORES, library
 
 from spikeloom.hdl.core.tile import LifCore
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
 from spikeloom.simulators import build as build_module
 from spikeloom.simulators import verilator as verilator_module
-from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.build import compile_design, compile_tiles
 from spikeloom.simulators.cache import Cache
 from spikeloom.simulators.verilator import SimulationError
 
@@ -103,3 +107,17 @@ def test_refuses_a_packet_that_is_too_wide(tmp_path):
     with pytest.raises(ValueError, match=r"^axon of a packet must have at most 32 bits, not 33$"):
         compile_design(Wide(), tmp_path)
     gc.collect()  # unused designs are collected here, and in no other test
+
+
+def test_refuses_weights_in_sdram(tmp_path):
+    fabric = FabricConfig(
+        name="streamed",
+        core=CoreParameters(weight_memory="sdram"),
+        sdram=SdramParameters(chip=BOARDS["ulx3s"], clock_hz=120_000_000),
+    )
+    with pytest.raises(
+        SimulationError,
+        match=r"^fabric streamed has its weights in SDRAM, which compiled simulations do not have: use --backend "
+        r"reference, which gives the same results, or --core weight_memory=block$",
+    ):
+        compile_tiles(fabric, tmp_path, announce=print)

@@ -31,6 +31,7 @@ from rich.table import Table
 from spikeloom.boards.bitstream.clock_search import fabric_mhz, find_clock
 from spikeloom.boards.bitstream.lines import LINES
 from spikeloom.boards.bitstream.report import Report, report_table
+from spikeloom.boards.bitstream.sdram_pins import connect_sdram
 from spikeloom.boards.bitstream.steps import NAME, BuildError, BuildSteps, Routed, TimingError, cores, run_seeds
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.families.flow import ToolError
@@ -142,7 +143,7 @@ def build(
     """
     board = find_board(board_name).with_link(link)
     if fabric is not None:
-        board = dataclasses.replace(board, fabric=fabric)
+        board = board.with_fabric(fabric)
     if baud_rate is not None:
         if board.link_kind is not LinkKind.UART:
             raise ValueError(f"Baud rate of {board.name} must be left out with the link {board.link_kind.option}")
@@ -347,6 +348,8 @@ class _BoardTop(Elaboratable):
         oscillator = None if self.board.pll_hz is None else self._clock(m, platform)
         m.submodules.design = self.design
         LINES[self.board.link_kind].connect(m, platform, self.board, self.design, oscillator)
+        if (pins := getattr(self.design, "sdram", None)) is not None:
+            connect_sdram(m, platform, self.board, pins, oscillator)
         return m
 
     def _clock(self, m: Module, platform) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "ice40_settings",
     "pll_clock",
     "received_clock",
+    "sdram_clock",
     "usb_clocks",
 ]
 
@@ -311,6 +312,29 @@ def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source:
         ClockSignal("sync").eq(clock),
         ResetSignal("sync").eq(~started),
     ]
+    return clock
+
+
+def sdram_clock(m: Module, family: str, input_hz: float, output_hz: int, source: Value) -> Signal:
+    """Add the domain ``sdram`` at ``output_hz`` to ``m``, and return its clock, to which the caller adds a constraint.
+
+    It is from a PLL of its own and in reset until this has locked. Raises `PllError` if the PLL cannot generate
+    exactly this clock, for which the controller has been built, from ``source`` at ``input_hz``.
+    """
+    if family != "ecp5":
+        raise PllError(f"PLL of an SDRAM must be that of an ECP5, not of the family {family}")
+    settings = ecp5_settings(input_hz, output_hz)
+    # Faster than this, rules of the chip are broken; slower, a refresh comes too late.
+    if round(settings.output_hz) != output_hz:
+        raise PllError(
+            f"Clock of an SDRAM must be one that its PLL can make from {input_hz / 1e6:g} MHz, such as "
+            f"{settings.output_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
+        )
+    clock, locked = Signal(name="sdram_clock"), Signal(name="sdram_locked")
+    m.domains.sdram = ClockDomain("sdram")
+    m.submodules.sdram_pll = _ecp5_pll(settings, input_hz, source, clock, locked)
+    m.submodules.sdram_reset = ResetSynchronizer(~locked, domain="sdram")
+    m.d.comb += ClockSignal("sdram").eq(clock)
     return clock
 
 

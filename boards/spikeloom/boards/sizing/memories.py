@@ -39,8 +39,10 @@ class Array:
 
 
 def arrays(core: CoreParameters) -> Iterator[Array]:
-    """Yield all memories of the core, those of a bank of lanes once per bank."""
+    """Yield all memories of the core, those of a bank of lanes once per bank, without weights in SDRAM."""
     for memory in core.memories.values():
+        if memory.name == "weights" and core.streamed:
+            continue
         kind = core.weight_memory if memory.name == "weights" else "block"
         banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
         array = Array(name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind)

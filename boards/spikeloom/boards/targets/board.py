@@ -15,13 +15,31 @@ from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER
 from spikeloom.sim.host.ethernet import EthernetParameters, link_over_udp
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.usb import UsbParameters
+from spikeloom.sim.sdram.chips import BOARDS as SDRAM_CHIPS
+from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import MEMORY_TO_CORE
 
-__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "EthernetPins", "SerialPins", "UsbPins"]
+__all__ = [
+    "CLOCK_STEP_HZ",
+    "FT231X_BAUD",
+    "FT2232H_BAUD",
+    "BoardDescription",
+    "EthernetPins",
+    "SdramPins",
+    "SerialPins",
+    "UsbPins",
+]
 
 FT231X_BAUD = 3_000_000
 """Highest baud rate of an FT231X, and of a CP2102N."""
 FT2232H_BAUD = 12_000_000
 """Highest baud rate of an FT2232H or FT232H."""
+
+_TWO_PLLS = ("LFE5U-12F", "LFE5U-25F")
+"""Devices with two PLLs; all other ECP5 have four."""
+
+PIN_REGISTERS = 2
+"""Registers of the I/O cells between controller and SDRAM: one on the way out, one on the way back."""
 
 CLOCK_STEP_HZ = 1_000_000
 """PLL clocks are requested in multiples of this frequency; the PLL makes the nearest frequency that it can."""
@@ -89,6 +107,41 @@ class EthernetPins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SdramPins:
+    """A single data rate SDRAM at pins of an ECP5.
+
+    Parameters
+    ----------
+    chip : str
+        Name in `spikeloom.sim.sdram.chips.BOARDS`.
+    clock_hz : int
+        Clock of the memory in Hz.
+    more_column_bits : int
+        Bits by which the column of the board's largest chip exceeds that of the smallest.
+    number : int
+        Number of the platform's resource ``sdram``.
+    """
+
+    chip: str
+    clock_hz: int
+    more_column_bits: int = 0
+    number: int = 0
+
+    @property
+    def parameters(self) -> SdramParameters:
+        """Parameters of the controller."""
+        return SdramParameters(
+            chip=SDRAM_CHIPS[self.chip],
+            clock_hz=self.clock_hz,
+            more_column_bits=self.more_column_bits,
+            # The longest row: 16,384 weights of 8 bits in bursts of 4 bytes, and a burst for a row that begins within.
+            count_bits=13,
+            # Words and commands pass a register at the pins that the controller does not have.
+            read_delay=PIN_REGISTERS,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardDescription:
     """Board.
 
@@ -123,6 +176,8 @@ class BoardDescription:
         Pins of an Ethernet PHY.
     ethernet_device : EthernetParameters
         Addresses of the board on this Ethernet.
+    sdram : SdramPins, optional
+        SDRAM for weights. The oscillator must be at a PLL then, as for ``pll_hz``.
     line : str
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
@@ -149,6 +204,7 @@ class BoardDescription:
     usb_device: UsbParameters = field(default_factory=UsbParameters)
     ethernet: EthernetPins | None = None
     ethernet_device: EthernetParameters = field(default_factory=EthernetParameters)
+    sdram: SdramPins | None = None
     line: str = ""
     pll_hz: float | None = None
     pll_pad: bool = False
@@ -167,10 +223,45 @@ class BoardDescription:
             raise ValueError(f"Link of {self.name} must be {self._links_in_words()}, not {self.link_kind.option!r}")
         if self.usb is not None and self.pll_hz is None:
             raise ValueError(f"Board {self.name} must have pll_hz, because it has USB")
+        if self.fabric is not None and self.fabric.sdram is not None:
+            self._check_sdram(self.fabric.sdram)
         if not self.obstacle and self.link_kind is LinkKind.UART:
             if self.baud_rate == 0:
                 object.__setattr__(self, "baud_rate", self._highest_baud_rate())
             self._check_baud_rate()
+
+    @property
+    def sdram_parameters(self) -> SdramParameters | None:
+        """Parameters of the controller of its SDRAM; None without one."""
+        return None if self.sdram is None else self.sdram.parameters
+
+    def _check_sdram(self, wanted: SdramParameters) -> None:
+        found = self.sdram_parameters
+        if found is None:
+            raise ValueError(
+                f"Fabric of {self.name} must have its weights in block RAM, because the board has no SDRAM"
+            )
+        if wanted != found:
+            raise ValueError(f"SDRAM of the fabric of {self.name} must be that of the board, {found!r}, not {wanted!r}")
+        if self.pll_hz is None:
+            raise ValueError(f"Board {self.name} must have pll_hz, because its fabric has SDRAM")
+        if self.link_kind is LinkKind.USB and self.device_name in _TWO_PLLS:
+            raise ValueError(
+                f"Link of {self.name} must be uart for a fabric with SDRAM, because the two PLLs of {self.device_name} "
+                "are those of the fabric and of the SDRAM"
+            )
+        if self.clock_hz > self._most_hz:
+            raise ValueError(
+                f"Clock of {self.name} must be at most {self._most_hz / 1e6:.0f} MHz for its SDRAM at "
+                f"{wanted.clock_hz / 1e6:g} MHz, not {self.clock_hz / 1e6:g} MHz"
+            )
+
+    @property
+    def _most_hz(self) -> float:
+        """Highest clock of the fabric: its SDRAM must keep up with bytes in every cycle while it is loaded."""
+        if self.fabric is None or self.fabric.sdram is None:
+            return float("inf")
+        return self.fabric.sdram.clock_hz / MEMORY_TO_CORE
 
     def _highest_baud_rate(self) -> int:
         return next((rate for rate in rates_of(self.clock_hz) if rate <= self.most_baud_rate), BAUD_RATES[-1])
@@ -244,6 +335,16 @@ class BoardDescription:
         settings, _ = PLLS[self.flow.pll]
         return settings(self.oscillator_hz, self.pll_hz).output_hz
 
+    def with_fabric(self, fabric: FabricConfig) -> "BoardDescription":
+        """Return the same board with ``fabric``, at a lower clock if its SDRAM requires it.
+
+        Raises ``ValueError`` if the board cannot have it.
+        """
+        if fabric.sdram is None or self.clock_hz <= (most := fabric.sdram.clock_hz / MEMORY_TO_CORE):
+            return dataclasses.replace(self, fabric=fabric)
+        slower = self.with_clock(most)
+        return dataclasses.replace(slower or self, fabric=fabric)
+
     def with_clock(self, most_hz: float) -> "BoardDescription | None":
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
@@ -252,7 +353,8 @@ class BoardDescription:
         the PLL.
         """
         settings, _ = PLLS[self.flow.pll]
-        oscillator = self.oscillator_hz
+        most_hz = min(most_hz, self._most_hz)
+        oscillator = 0.0 if self._most_hz < float("inf") else self.oscillator_hz
         if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
             oscillator = 0.0
         # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.

@@ -20,6 +20,7 @@ from spikeloom.boards.targets.board import (
     FT2232H_BAUD,
     BoardDescription,
     EthernetPins,
+    SdramPins,
     SerialPins,
     UsbPins,
 )
@@ -45,6 +46,10 @@ _GENERAL_HZ = {
 """Clock at which the general fabric meets timing: LFE5U at speed grade 6, LFE5UM5G at grade 8."""
 
 
+_SDRAM_HZ = 110_000_000
+"""Clock of SDRAM, which place and route reaches at speed grade 6."""
+
+
 def _ulx3s(size: int, platform: type) -> BoardDescription:
     return BoardDescription(
         name=f"ulx3s-{size}f",
@@ -54,6 +59,7 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
         most_baud_rate=FT231X_BAUD,
         usb=UsbPins(where="the connector US2"),
+        sdram=SdramPins(chip="ulx3s", clock_hz=_SDRAM_HZ, more_column_bits=1),
         flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
     )
 

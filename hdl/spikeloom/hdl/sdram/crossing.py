@@ -7,7 +7,7 @@
     words ◀──── queue ◀───                      ┘
        domain sync            domain sdram
 
-The two clocks need no relation. Each queue adds three to four cycles of the clock behind it.
+The two clocks need no relation. Each queue adds four to five cycles of the clock behind it.
 """
 
 from amaranth.hdl import DomainRenamer, Module, Value
@@ -16,6 +16,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out, Signature
 
+from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.sdram.controller import SdramController, SdramPinSignature, request_layout, write_layout
 from spikeloom.hdl.sdram.gather import CHUNK
 from spikeloom.sim.sdram.parameters import SdramParameters
@@ -26,8 +27,10 @@ SDRAM_DOMAIN = "sdram"
 """Clock domain of controllers and chips."""
 
 _REQUESTS = 8
-_WRITES = 2 * CHUNK
-_WORDS = 16
+_CROSSED = 16
+"""Bursts of the queues that cross: a deeper LUT RAM would need a multiplexer on their slowest path."""
+_WRITES = 2 * CHUNK - _CROSSED
+"""Bursts of the queue behind the one that crosses."""
 
 
 class SdramPortSignature(Signature):
@@ -92,20 +95,27 @@ class SdramCrossing(wiring.Component):
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
         m.submodules.ready = FFSynchronizer(controller.ready, self.port.ready)
         there, here = SDRAM_DOMAIN, "sync"
-        for name, source, sink, depth, domains in (
-            ("requests", self.port.requests, controller.requests, _REQUESTS, (here, there)),
-            ("writes", self.port.writes, controller.writes, _WRITES, (here, there)),
-            ("words", controller.words, self.port.words, _WORDS, (there, here)),
+        for name, source, sink, depths, domains in (
+            ("requests", self.port.requests, controller.requests, (_REQUESTS, 2), (here, there)),
+            ("writes", self.port.writes, controller.writes, (_CROSSED, _WRITES), (here, there)),
+            ("words", controller.words, self.port.words, (_CROSSED, 2), (there, here)),
         ):
             width = len(Value.cast(source.payload))
-            queue = AsyncFIFO(width=width, depth=depth, w_domain=domains[0], r_domain=domains[1])
+            queue = AsyncFIFO(width=width, depth=depths[0], w_domain=domains[0], r_domain=domains[1])
             m.submodules[name] = queue
+            # Gray code, comparison and memory follow each other within a cycle of the queue: the taker of its words
+            # must not be on that path.
+            after = Fifo(width, depths[1])
+            m.submodules[f"{name}_after"] = DomainRenamer(domains[1])(after)
             m.d.comb += [
                 queue.w_en.eq(source.valid),
                 queue.w_data.eq(source.payload),
                 source.ready.eq(queue.w_rdy),
-                sink.valid.eq(queue.r_rdy),
-                sink.payload.eq(queue.r_data),
-                queue.r_en.eq(sink.ready),
+                after.i.valid.eq(queue.r_rdy),
+                after.i.payload.eq(queue.r_data),
+                queue.r_en.eq(after.i.ready),
+                sink.valid.eq(after.o.valid),
+                sink.payload.eq(after.o.payload),
+                after.o.ready.eq(sink.ready),
             ]
         return m

@@ -191,6 +191,8 @@ class AxiLifCore(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
+        if parameters.streamed:
+            raise ValueError("weight_memory must be 'block' or 'single-port' for a core with AXI ports, not 'sdram'")
         # The configuration space offers no way to read memories.
         self.core = LifCore(replace(parameters, read_back=False))
         super().__init__(

@@ -27,6 +27,7 @@ from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.sdram.parameters import SdramParameters
 
 __all__ = [
+    "MEMORY_TO_CORE",
     "READ_CYCLES",
     "TEST_BURSTS",
     "TEST_SEED",
@@ -41,6 +42,10 @@ READ_CYCLES = 96
 """Cycles of the core's clock in which the host's read of a weight is complete, if the memory's clock is not slower: a
 refresh with the precharge before it (31 cycles at 120 MHz), a row that is opened twice (24), the pins and two crossings
 (16), and what precedes them on the configuration port."""
+
+MEMORY_TO_CORE = 1.1
+"""Smallest ratio of the memory's clock to that of the core at which bytes may be written in every cycle: 16 bursts, the
+opening of their row and a refresh take 68 cycles of the memory, and come in 64 of the core."""
 
 TEST_BURSTS = 64
 """Length of the last phase of the self-test: long enough for a row to follow in another bank on no chip, so that all

@@ -1,0 +1,103 @@
+"""SDRAM at the pins of boards: registers in the I/O cells, constraints, and boards that cannot have it."""
+
+import dataclasses
+import re
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Component, In, Out
+
+from spikeloom.boards.bitstream.builder import board_plan
+from spikeloom.boards.targets.board import PIN_REGISTERS
+from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.hdl.sdram.controller import SdramPinSignature
+from spikeloom.hdl.sdram.crossing import SdramCrossing
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.sdram.weights import MEMORY_TO_CORE
+
+WITH_SDRAM = {name: board for name, board in BOARDS.items() if board.sdram is not None}
+CORE = CoreParameters(lanes=4, neurons=64, axons=128, weight_words=1 << 20, weight_memory="sdram")
+
+
+def streaming(board, **changes):
+    slow = dataclasses.replace(board, pll_hz=60e6)
+    return dataclasses.replace(slow, fabric=FabricConfig(core=CORE, sdram=board.sdram_parameters), **changes)
+
+
+class Memory(Component):
+    """A controller at the pins of a board with a serial line, without anything behind it."""
+
+    def __init__(self, parameters):
+        self._crossing = SdramCrossing(parameters)
+        super().__init__({"rx": In(1), "tx": Out(1), "sdram": Out(SdramPinSignature(parameters))})
+
+    def elaborate(self, platform):
+
+        m = Module()
+        m.submodules.crossing = crossing = self._crossing
+        wiring.connect(m, crossing.pins, wiring.flipped(self.sdram))
+        m.d.comb += [crossing.port.requests.valid.eq(self.rx), self.tx.eq(crossing.port.words.payload[0])]
+        return m
+
+
+@pytest.mark.parametrize("name", WITH_SDRAM)
+def test_pins_are_in_registers_of_the_io_cells(name):
+    board = WITH_SDRAM[name]
+    plan = board_plan(board, bytes(16), design=lambda board, identity: Memory(board.sdram_parameters))
+    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    p = board.sdram_parameters
+    width, addresses = p.chip.width, p.chip.row_bits
+    # Command, banks, addresses, masks and data; each bit of the data has an input and its output enable.
+    outputs = 4 + p.chip.bank_bits + addresses + width // 8 + width
+    cells = {
+        cell: len(re.findall(rf"cell \\{cell} ", netlist)) for cell in ("OFS1P3DX", "IFS1P3DX", "ODDRX1F", "EHXPLLL")
+    }
+    assert cells["IFS1P3DX"] == width
+    assert cells["OFS1P3DX"] >= outputs
+    assert (cells["ODDRX1F"], cells["EHXPLLL"]) == (1, 2)
+    for pin in ("clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm"):
+        assert f"sdram_0__{pin}__io" in constraints
+    assert f'NET "sdram_clock" {float(p.clock_hz)} HZ' in constraints
+    assert p.read_delay == PIN_REGISTERS
+
+
+def test_the_clock_of_the_fabric_is_slower_than_that_of_the_memory():
+    fast = WITH_SDRAM["ulx3s-12f"]
+    lowered = fast.with_fabric(FabricConfig(core=CORE, sdram=fast.sdram_parameters))
+    assert lowered.clock_hz <= fast.sdram.clock_hz / MEMORY_TO_CORE < fast.clock_hz
+    assert (
+        fast.with_fabric(FabricConfig(core=dataclasses.replace(CORE, weight_memory="block", weight_words=64))).clock_hz
+        == fast.clock_hz
+    )
+    board = streaming(WITH_SDRAM["ulx3s-85f"], pll_hz=60e6)
+    most = board.sdram_parameters.clock_hz / MEMORY_TO_CORE
+    assert most * 0.97 < board.with_clock(500e6).clock_hz <= most
+    with pytest.raises(
+        ValueError, match=r"^Clock of ulx3s-85f must be at most 100 MHz for its SDRAM at 110 MHz, not 120 "
+    ):
+        dataclasses.replace(board, pll_hz=120e6)
+
+
+def test_boards_that_cannot_have_it():
+    ulx3s = WITH_SDRAM["ulx3s-12f"]
+    fabric = FabricConfig(core=CORE, sdram=ulx3s.sdram_parameters)
+    with pytest.raises(
+        ValueError, match=r"^Fabric of colorlight-5a75b must have its weights in block RAM, because the "
+    ):
+        dataclasses.replace(BOARDS["colorlight-5a75b"], fabric=fabric)
+    other = FabricConfig(core=CORE, sdram=dataclasses.replace(ulx3s.sdram_parameters, read_delay=0))
+    with pytest.raises(
+        ValueError, match=r"^SDRAM of the fabric of ulx3s-12f must be that of the board, SdramParameters"
+    ):
+        ulx3s.with_fabric(other)
+    with pytest.raises(ValueError, match=r"^Board ulx3s-12f must have pll_hz, because its fabric has SDRAM$"):
+        dataclasses.replace(ulx3s, fabric=fabric, usb=None, pll_hz=None)
+    with pytest.raises(
+        ValueError,
+        match=r"^Link of ulx3s-12f must be uart for a fabric with SDRAM, because the two PLLs of LFE5U-12F are those "
+        r"of the fabric and of the SDRAM$",
+    ):
+        streaming(ulx3s).with_link("usb")
+    assert streaming(WITH_SDRAM["ulx3s-45f"]).with_link("usb").fabric.sdram is not None
