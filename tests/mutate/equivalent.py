@@ -73,6 +73,25 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'1' becomes '2'",
         0,
     ): ("`due` has one bit: the second of two selected bits is cut off"),
+    **{
+        ("hdl/spikeloom/hdl/sdram/controller.py", line, "'-' becomes '+'", 0): (
+            "further bits hold zeros: what the chip takes of a burst is shifted out at the other end"
+        )
+        for line in ("rest = Signal(p.burst_bits - width)", "kept = Signal(len(word.keep) - len(pins.mask))")
+    },
+    **{
+        ("hdl/spikeloom/hdl/host/encoder.py", line, f"'{dropped}' becomes '*()'", 0): (
+            "it is 0: an image ends with the tick of a step, which sets both to 0"
+        )
+        for line in ("m.d.sync += [issuing.eq(1), pixel.eq(0), step.eq(0), at_tick.eq(0)]",)
+        for dropped in ("pixel.eq(0)", "at_tick.eq(0)")
+    },
+    (
+        "hdl/spikeloom/hdl/host/ethernet_receiver.py",
+        "position = Signal(range(beyond + 1))",
+        "'+' becomes '-'",
+        0,
+    ): "six bits, with 44 values or with 42",
     (_PROJECTION, "sums = sums.astype(np.int64, copy=False)", "'False' becomes 'True'", 0): (
         "the copy has the same numbers"
     ),

@@ -196,6 +196,16 @@ def test_a_packet_ends_where_a_frame_ends_and_none_follows():
     assert carried(frames, 600, 3000) == ([10, 64, 64, 0], b"".join(frames))
 
 
+@pytest.mark.parametrize(("pause", "lengths"), [(usb.PATIENCE, [30]), (usb.PATIENCE + 1, [10, 20])])
+def test_a_packet_waits_for_the_next_frame_and_no_longer(pause, lengths):
+    bench = Bytes(pause=pause)
+    bench.until_ready()
+    bench.host.packets.clear()
+    bench.frames += [frame_of(10), frame_of(20)]
+    bench.advance(1000)
+    assert bench.lengths == lengths
+
+
 def test_a_full_device_refuses_and_loses_nothing():
     """NAK while the bytes are not taken, whatever happens on the bus."""
     bench = Bytes(stalled=True, faults=Faults(token=0.1, out_data=0.1, out_answer=0.1, seed=3))

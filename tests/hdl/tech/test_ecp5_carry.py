@@ -107,6 +107,13 @@ def test_carry_cells_add(tmp_path):
     assert prove(tmp_path)
 
 
+@pytest.mark.parametrize("comparison", [Comparison, ProductComparison])
+def test_each_table_of_a_cell_has_16_bits(comparison):
+    widths = re.findall(r"parameter \\INIT[01] (\d+)'", rtlil.convert(comparison(), name="top"))
+    assert set(widths) == {"16"}
+    assert len(widths) >= 12
+
+
 def test_a_wrong_cell_is_found(tmp_path):
     assert not prove(tmp_path, bug=("parameter \\INIT0 16'01", "parameter \\INIT0 16'00"))
 
