@@ -214,8 +214,11 @@ class Board:
 
     def _write_image(self, image: MemoryWords) -> None:
         """Write the words of a program into their memory; those in SDRAM are checked."""
+        in_sdram = Feature.SDRAM in self.identity.features and image.memory == CORE.memory("weights").number
+        if in_sdram and self._fabric is None:
+            raise DriverError("the fabric must be given to load weights into SDRAM, not None")
         weights = None if self._fabric is None else self._fabric.weights
-        if weights is None or image.memory != CORE.memory("weights").number:
+        if weights is None or not in_sdram:
             self.write_memory(image.tile, image.memory, image.words)
             return
         self._check_room(weights, image.words)

@@ -85,12 +85,15 @@ def test_weights_that_the_chip_has_no_room_for(request):
     rng = rng_of(request.node.name)
     program = place(random_network(rng, STREAMED, inputs=3, sizes=(2,)), FABRIC)
     image = dataclasses.replace(weights_of(program), words=np.zeros((9 << 20, 4), np.uint8))
-    board = Board(SdramLink(rng, FABRIC, stall=0.0), FABRIC)
+    link = SdramLink(rng, FABRIC, stall=0.0)
+    board = Board(link, FABRIC)
     with pytest.raises(
         DriverError,
         match=r"^the board's SDRAM has 32 MB, but the weights need 36 MB: use a board with a larger memory$",
     ):
         board.load(dataclasses.replace(program, memories=(image,)))
+    with pytest.raises(DriverError, match=r"^the fabric must be given to load weights into SDRAM, not None$"):
+        Board(link).load(program)
 
 
 class _Stuck(dict):
