@@ -172,7 +172,7 @@ FRAMES: dict[str, Draw] = {
     "open": lambda rng, host: udp(host, b"\x02\x02" + _payload(rng)),
     "empty": lambda rng, host: udp(host, b""),
     "large": lambda rng, host: udp(host, rng.integers(1, 256, int(rng.choice([1471, 1472])), np.uint8).tobytes()),
-    "ping": lambda rng, host: echo_request(host, _payload(rng)),
+    "ping": lambda rng, host: echo_request(host, _payload(rng)[: int(rng.choice([7, 56, 60]))]),
     "ping without data": lambda rng, host: echo_request(host, b"", message_check=int(rng.integers(0, 2))),
     "arp": lambda rng, host: arp_request(host, destination=(b"\xff" * 6, BOARD.mac)[int(rng.integers(0, 2))]),
     "damaged": lambda rng, host: _flipped(rng, udp(host, _payload(rng))),
@@ -203,6 +203,7 @@ FRAMES: dict[str, Draw] = {
     "arp answer": lambda rng, host: arp_request(host, operation=2),
     "arp of other hardware": lambda rng, host: arp_request(host, hardware=6),
     "ipv6": lambda rng, host: padded(BOARD.mac + host.mac + b"\x86\xdd" + bytes(60)),
+    "large ping": lambda rng, host: echo_request(host, bytes(int(rng.choice([61, 64, 1472])))),
 }
 """Ways to draw a frame from a host, by name."""
 

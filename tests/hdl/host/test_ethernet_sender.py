@@ -14,7 +14,7 @@ _, SECOND, THIRD = HOSTS
 def test_sizes():
     assert ethernet_sender.PREAMBLE == PREAMBLE
     assert ethernet_sender.GAP_CYCLES == LEAST_GAP
-    assert largest_datagram(UDP_LINK.maximum_payload) < ethernet_sender.SLOT_BYTES
+    assert largest_datagram(UDP_LINK.maximum_payload) < ethernet_sender.RING_BYTES - 8
 
 
 def reactions(*, most=6000):
@@ -54,16 +54,16 @@ BUGS = {
     "the type of the answer": ('"echo": 0x0800', '"echo": 0'),
     "a carry of the checksum": ("+ (total[16] & ~restarts)", ""),
     "a carry of the payload": ("addend + total[16]", "addend"),
-    "the places of bytes in words": ("addend = Mux(place[0],", "addend = Mux(~place[0],"),
+    "the places of bytes in words": ("addend = Mux(size[0],", "addend = Mux(~size[0],"),
     "a checksum of zero": ("| (total[:16] == 0xFFFF)", ""),
-    "the padding": ("reading & is_data & ~left[-1]", "reading & is_data"),
+    "the ring moves with echoes": ("address + is_data", "address + 1"),
     "the end of the payload": ("spent.eq(left[-1] | ~left[1:].any())", "spent.eq(left[-1] | ~left.any())"),
     "the preamble in the check sequence": ("is_sent & ~is_preamble & ~is_check", "is_sent & ~is_check"),
     "the start of the check sequence": ("crc.start.eq(1)", "crc.start.eq(0)"),
     "the start of a payload": ("index == _DATA_PLACE - 1", "index == _DATA_PLACE"),
     "the start of an echo": ("index == _ECHO_PLACE - 1", "index == _ECHO_PLACE"),
     "an answer is sent again": ("self.answer_done.eq(ends & ~is_data)", "self.answer_done.eq(0)"),
-    "the sum of the words before": ("place.eq(0),\n                total.eq(0)", "place.eq(0)"),
+    "the sum of the words before": ("size.eq(0),\n                total.eq(0)", "size.eq(0)"),
 }
 
 

@@ -8,6 +8,7 @@ from harness.networks import rng_of
 from harness.packets import BOARD, FRAMES, HOSTS, Packet, arp_request, echo_request, fcs, random_frame, udp
 
 from spikeloom.sim.host.ethernet import (
+    ECHO_BYTES,
     IDLE_CYCLES,
     IDLE_S,
     OPENING,
@@ -95,7 +96,8 @@ def test_the_header_of_a_datagram_by_value():
 def test_sizes_by_value():
     """A code for each 254 bytes of the body, and the delimiter; 34.36 s of silence."""
     assert [largest_datagram(payload) for payload in (1400, 235, 236, 64)] == [1426, 256, 258, 85]
-    assert LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=1400) == UDP_LINK
+    assert LinkParameters(receive_buffer=4096, transmit_buffer=2048, maximum_payload=1400) == UDP_LINK
+    assert ECHO_BYTES == 64
     assert (IDLE_S, IDLE_CYCLES) == (35, 2**32)
 
 
@@ -110,7 +112,7 @@ def test_arp_is_answered():
     assert model.receive(arp_frame(1, FIRST, Station(bytes(6), BOARD.address, 0), to=b"\xff" * 6)) == answer
 
 
-@pytest.mark.parametrize("size", [0, 1, 18, 56, 1472])
+@pytest.mark.parametrize("size", [0, 1, 18, 56, 60])
 def test_a_ping_is_answered(size, request):
     data = rng_of(request.node.name).bytes(size)
     asked = echo_request(THIRD, data)

@@ -4,7 +4,7 @@
 
     GMII ─▶ EthernetReceiver ─▶ ring of payloads ─▶ asynchronous FIFO ─▶ bytes ─▶ link
                   │ session, answers
-    GMII ◀─ EthernetSender ◀── slots of frames ◀─── asynchronous FIFO ◀─ bytes ◀─ link
+    GMII ◀─ EthernetSender ◀── ring of frames ◀──── asynchronous FIFO ◀─ bytes ◀─ link
     └────────────────── ethernet ──────────────────┘└────────── sync ───────────────┘
 
 The domain ``ethernet`` runs at 125 MHz, with the clock that the PHY recovers from its line; the fabric keeps its own

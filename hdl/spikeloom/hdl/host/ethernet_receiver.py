@@ -16,7 +16,17 @@ from amaranth.lib import data, enum
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import Component, In, Out
 
-from spikeloom.sim.host.ethernet import FCS_BYTES, IDLE_CYCLES, LARGEST_FRAME, OPENING, SMALLEST_FRAME, Station
+from spikeloom.sim.host.ethernet import (
+    ECHO_BYTES,
+    FCS_BYTES,
+    IDLE_CYCLES,
+    IPV4_HEADER,
+    LARGEST_FRAME,
+    OPENING,
+    SMALLEST_FRAME,
+    UDP_HEADER,
+    Station,
+)
 
 __all__ = ["Address", "Answer", "AnswerKind", "EthernetReceiver"]
 
@@ -263,8 +273,12 @@ class EthernetReceiver(Component):
         m.d.comb += within.eq(here & ~left[-1])
         # Each from registers that have not changed for several bytes.
         udp_length = Signal(16)
-        long_enough = Signal()
-        m.d.sync += [udp_length.eq(length - 20), long_enough.eq(length >= 28)]
+        long_enough, can_echo = Signal(), Signal()
+        m.d.sync += [
+            udp_length.eq(length - IPV4_HEADER),
+            long_enough.eq(length >= IPV4_HEADER + UDP_HEADER),
+            can_echo.eq(length <= IPV4_HEADER + (_ICMP_REST - _PORTS) + ECHO_BYTES),
+        ]
         lengths_agree = Signal()
         with m.If(self.begin):
             m.d.sync += lengths_agree.eq(1)
@@ -310,7 +324,7 @@ class EthernetReceiver(Component):
         good_ipv4 = judge & whole & header_right & complete & fits["own"]
         m.d.sync += [
             good_arp.eq(judge & whole & fits["arp"] & (fits["own"] | fits["all"])),
-            good_echo.eq(good_ipv4 & fits["echo"] & free),
+            good_echo.eq(good_ipv4 & fits["echo"] & can_echo & free),
             good_udp.eq(good_ipv4 & fits["udp"] & lengths_agree),
             from_host.eq(is_peer | opens),
             replaces.eq(opens),

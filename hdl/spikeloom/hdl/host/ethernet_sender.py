@@ -2,11 +2,12 @@
 
 ::
 
-    frames of the link ─▶ two slots ──┐
+    frames of the link ─▶ ring ───────┐
     echo requests ─▶ memory ──────────┤ payload
     answers ─▶ headers, checksums ────┴─▶ bytes ─▶ padding, FCS, gap ─▶ GMII
 
-A frame is sent when all of it is in a slot, because its length and the sum of its words stand in its headers. What a
+A frame is sent when all of it is in the ring, because its length and the sum of its words stand in its headers. While
+it is sent, the next one arrives in the place that becomes free. What a
 header contains at the next position is looked up from tables made of the model's own frames. One adder of 16 bits
 computes both checksums of a frame while the preamble and the first bytes are sent.
 """
@@ -20,7 +21,9 @@ from amaranth.lib.wiring import Component, In, Out
 
 from spikeloom.hdl.host.ethernet_receiver import Address, Answer, AnswerKind
 from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.tech.ram import DistributedMemory
 from spikeloom.sim.host.ethernet import (
+    ECHO_BYTES,
     ETHERNET_HEADER,
     FCS_BYTES,
     IPV4_HEADER,
@@ -32,12 +35,12 @@ from spikeloom.sim.host.ethernet import (
     checksum,
 )
 
-__all__ = ["GAP_CYCLES", "PREAMBLE", "SLOT_BYTES", "EthernetSender"]
+__all__ = ["GAP_CYCLES", "PREAMBLE", "RING_BYTES", "EthernetSender"]
 
 PREAMBLE = bytes([0x55] * 7 + [0xD5])
 GAP_CYCLES = 12
-SLOT_BYTES = 2048
-"""Bytes of a slot for a frame of the link, and of the memory for an echo; the longest packet of Ethernet fits."""
+RING_BYTES = 2048
+"""Bytes of the ring for frames of the link, one block RAM of an ECP5; at least eight of them stay free."""
 
 _ECHO_KEPT = 4  # bytes of an ICMP message that are not stored: type, code, checksum
 _HEADERS = len(PREAMBLE) + ETHERNET_HEADER + IPV4_HEADER
@@ -78,7 +81,7 @@ class EthernetSender(Component):
     Members
     -------
     i : Stream(8), in
-        Frames of the link, each ended by a zero byte and at most `SLOT_BYTES` long.
+        Frames of the link, each ended by a zero byte and shorter than `RING_BYTES` by eight.
     peer : Address, in
     bound : Signal, in
         Where to send them; without ``bound`` they are dropped.
@@ -138,49 +141,58 @@ class EthernetSender(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
-        m.submodules.slots = slots = BlockMemory(8, 2 * SLOT_BYTES)
-        m.submodules.echo = echo = BlockMemory(8, SLOT_BYTES)
-        place_bits = (SLOT_BYTES - 1).bit_length()
+        m.submodules.ring = ring = BlockMemory(8, RING_BYTES)
+        m.submodules.echo = echo = DistributedMemory(8, ECHO_BYTES)
+        bits = RING_BYTES.bit_length()  # a full ring differs from an empty one
 
-        # The two slots are filled and sent in turn. `extent` is the number of bytes, `words` the sum of their words.
+        # Up to two frames are in the ring, or one and the beginning of another. `extent` is the number of their bytes,
+        # `words` the sum of their words.
         filling, sending = Signal(), Signal()
         full = Signal(2)
-        extent = Array(Signal(place_bits, name=f"extent_{n}") for n in range(2))
+        extent = Array(Signal(bits - 1, name=f"extent_{n}") for n in range(2))
         words = Array(Signal(17, name=f"words_{n}") for n in range(2))
-        place, total, is_ended = Signal(place_bits), Signal(17), Signal()
+        place, address = Signal(bits), Signal(bits)  # of the next byte to store, and to send
+        size, total, is_ended = Signal(bits - 1), Signal(17), Signal()
+        # It lags by two cycles, in which two more bytes may come.
+        used, is_crowded = Signal(bits), Signal()
         taken = self.i.valid & self.i.ready
+        m.d.sync += [used.eq(place - address), is_crowded.eq(used >= RING_BYTES - 8)]
         m.d.comb += [
-            self.i.ready.eq(~full.bit_select(filling, 1) & ~is_ended),
-            slots.write_enable.eq(taken),
-            slots.write_address.eq(Cat(place, filling)),
-            slots.write_data.eq(self.i.payload),
+            self.i.ready.eq(~full.bit_select(filling, 1) & ~is_ended & ~is_crowded),
+            ring.write_enable.eq(taken),
+            ring.write_address.eq(place),
+            ring.write_data.eq(self.i.payload),
         ]
         with m.If(taken):
-            # The carry is added with the next byte. An even place is the high byte of a word.
-            addend = Mux(place[0], self.i.payload, Cat(Const(0, 8), self.i.payload))
+            # The carry is added with the next byte. An even place in the frame is the high byte of a word.
+            addend = Mux(size[0], self.i.payload, Cat(Const(0, 8), self.i.payload))
             m.d.sync += [
                 place.eq(place + 1),
+                size.eq(size + 1),
                 total.eq(total[:16] + addend + total[16]),
                 is_ended.eq(self.i.payload == 0),
             ]
         with m.If(is_ended):
             m.d.sync += [
                 is_ended.eq(0),
-                extent[filling].eq(place),
+                extent[filling].eq(size),
                 words[filling].eq(total),
                 full.bit_select(filling, 1).eq(1),
                 filling.eq(~filling),
-                place.eq(0),
+                size.eq(0),
                 total.eq(0),
             ]
 
-        # Echo requests.
-        echo_place = Signal(place_bits)
+        # Echo requests, in LUT RAM, which is read like a block RAM with an output register.
+        echo_place, echo_address = Signal(range(ECHO_BYTES)), Signal(range(ECHO_BYTES))
+        echo_read, echo_byte = Signal(8), Signal(8)
         m.d.comb += [
             echo.write_enable.eq(self.store_echo),
             echo.write_address.eq(echo_place),
             echo.write_data.eq(self.byte),
+            echo.address.eq(echo_address),
         ]
+        m.d.sync += [echo_read.eq(echo.data), echo_byte.eq(echo_read)]
         with m.If(self.begin):
             m.d.sync += echo_place.eq(0)
         with m.Elif(self.store_echo):
@@ -196,13 +208,12 @@ class EthernetSender(Component):
         index = Signal(range(_SHORTEST))
         left = Signal(signed(17))  # bytes behind the current one; negative in the padding
         spent = Signal()  # it is zero or negative
-        reading = Signal()  # the byte is one of the payload, at `address` of a memory
-        address = Signal(place_bits)
+        reading = Signal()  # the byte is one of the payload, in a memory, or of the padding
         answered = Signal()  # the last frame was an answer, so a datagram comes first
         count = Signal(range(GAP_CYCLES))
         a_frame, a_check, ends = Signal(), Signal(), Signal()
         is_data, is_echo = Signal(), Signal()
-        m.d.comb += [slots.address.eq(Cat(address, sending)), echo.address.eq(address)]
+        m.d.comb += ring.address.eq(address)
         m.d.sync += [is_data.eq(kind == AnswerKind.DATA), is_echo.eq(kind == AnswerKind.ECHO)]
         with m.If(ends & is_data):
             m.d.sync += [full.bit_select(sending, 1).eq(0), sending.eq(~sending)]
@@ -216,7 +227,7 @@ class EthernetSender(Component):
                     length.eq(extent[sending] + (IPV4_HEADER + UDP_HEADER)),
                     kind.eq(AnswerKind.DATA),
                     index.eq(0),
-                    address.eq(0),
+                    echo_address.eq(0),
                     reading.eq(0),
                 ]
                 with m.If(full.bit_select(sending, 1) & (answered | ~self.answer_pending)):
@@ -225,6 +236,7 @@ class EthernetSender(Component):
                         m.next = "LENGTH"
                     with m.Else():
                         m.d.sync += [full.bit_select(sending, 1).eq(0), sending.eq(~sending)]
+                        m.d.sync += address.eq(address + extent[sending])
                 with m.Elif(self.answer_pending):
                     m.d.sync += [
                         answered.eq(1),
@@ -251,8 +263,8 @@ class EthernetSender(Component):
                     m.d.sync += index.eq(index + 1)
                 with m.If((is_data & (index == _DATA_PLACE - 1)) | (is_echo & (index == _ECHO_PLACE - 1))):
                     m.d.sync += reading.eq(1)
-                with m.If(reading):
-                    m.d.sync += address.eq(address + 1)
+                with m.If(reading & ~left[-1]):
+                    m.d.sync += [address.eq(address + is_data), echo_address.eq(echo_address + 1)]
                 with m.If(ends):
                     m.next = "CHECK"
             with m.State("CHECK"):
@@ -301,8 +313,8 @@ class EthernetSender(Component):
             stage = Signal(len(delayed), name=f"stage_{letter}")
             m.d.sync += stage.eq(stages[-1])
             stages.append(stage)
-        *_, reads_slot, reads_echo = stages[2]
-        m.d.sync += byte.eq(fixed | varying | Mux(reads_slot, slots.data, 0) | Mux(reads_echo, echo.data, 0))
+        *_, reads_ring, reads_echo = stages[2]
+        m.d.sync += byte.eq(fixed | varying | Mux(reads_ring, ring.data, 0) | Mux(reads_echo, echo_byte, 0))
         is_sent, is_preamble, is_check, number = stages[3][0], stages[3][1], stages[3][2], stages[3][3:5]
         m.d.comb += crc.valid.eq(is_sent & ~is_preamble & ~is_check)
         m.d.sync += [self.tx_valid.eq(is_sent), self.tx_data.eq(Mux(is_check, crc.crc.word_select(number, 8), byte))]

@@ -24,6 +24,7 @@ __all__ = [
     "BROADCAST",
     "DEFAULT_ADDRESS",
     "DEFAULT_PORT",
+    "ECHO_BYTES",
     "ETHERNET_HEADER",
     "ETHERNET_HZ",
     "FCS_BYTES",
@@ -72,8 +73,12 @@ OPENING = b"\x02\x02"
 REFUSAL = b"\0BUSY\0"
 """The first bytes of a refusal. No link frame begins with a zero, so it cannot be confused with one."""
 
-UDP_LINK = LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=1400)
-"""Sizes of the link over UDP: the longest payload, so that a datagram carries as much as possible."""
+UDP_LINK = LinkParameters(receive_buffer=4096, transmit_buffer=2048, maximum_payload=1400)
+"""Sizes of the link over UDP: the longest payload, so that a datagram carries as much as possible, and a block RAM or
+two of an ECP5 for each ring."""
+
+ECHO_BYTES = 64
+"""Bytes of an ICMP echo request behind its checksum that the device can keep: 60 of data, 56 are usual."""
 
 
 def link_over_udp(parameters: LinkParameters) -> LinkParameters:
@@ -242,8 +247,8 @@ class EthernetModel:
     bytes. Then, with the destination as the board's MAC address, or the broadcast address for ARP only:
 
     * an ARP request for the board's address is answered;
-    * an ICMP echo request (ping) to the board is answered with the same content. Its checksum is adjusted, not
-      checked: the answer to a damaged request is damaged too;
+    * an ICMP echo request (ping) to the board is answered with the same content, up to `ECHO_BYTES`. Its checksum is
+      adjusted, not checked: the answer to a damaged request is damaged too;
     * a UDP datagram to the board's port is judged by its sender and its payload::
 
         sender is the peer      empty       peer := None
@@ -306,7 +311,7 @@ class EthernetModel:
         packet = content[IPV4_HEADER:length]
         port = int.from_bytes(packet[:2], "big")
         sender = Station(mac, head[12:16], port)
-        if head[9] == Protocol.ICMP and packet[:2] == b"\x08\0":
+        if head[9] == Protocol.ICMP and packet[:2] == b"\x08\0" and len(packet) <= 4 + ECHO_BYTES:
             adjusted = int.from_bytes(packet[2:4], "big") + 0x0800
             adjusted = (adjusted & 0xFFFF) + (adjusted >> 16)
             answer = b"\0\0" + _word(adjusted) + packet[4:]
