@@ -92,6 +92,21 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'+' becomes '-'",
         0,
     ): "six bits, with 44 values or with 42",
+    **{
+        (
+            "hdl/spikeloom/hdl/noc/tokens.py",
+            f'self._{name} = [Signal(width, name=f"{name}_{{number}}") for number in range(2)]',
+            "'2' becomes '3'",
+            0,
+        ): "there are two parities: a third counter is never read"
+        for name in ("ticks", "acks")
+    },
+    ("hdl/spikeloom/hdl/host/ethernet_sender.py", '"payload": payload_sum[:16],', "'16' becomes '17'", 0): (
+        "the words are copied to `operand`, which has 16 bits"
+    ),
+    ("hdl/spikeloom/hdl/tech/ecp5_carry.py", "i_CIN=Const(0) if chain is None else chain,", "'0' becomes '1'", 0): (
+        "the first half cell makes its carry from `product` alone"
+    ),
     (_PROJECTION, "sums = sums.astype(np.int64, copy=False)", "'False' becomes 'True'", 0): (
         "the copy has the same numbers"
     ),

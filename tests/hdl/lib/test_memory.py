@@ -235,8 +235,9 @@ def test_each_part_holds_its_bits_from_power_up():
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-def test_parts_must_be_whole_bytes():
-    message = "parts must cut words of 48 bits into whole bytes, not 4"
+@pytest.mark.parametrize(("width", "parts"), [(48, 4), (24, 2)])
+def test_parts_must_be_whole_bytes(width, parts):
+    message = f"parts must cut words of {width} bits into whole bytes, not {parts}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        LoadedMemory(Memory("table", 3, DEPTH, WIDTH), parts=4)
+        LoadedMemory(Memory("table", 3, DEPTH, width), parts=parts)
     gc.collect()  # Amaranth warns when a refused design, never elaborated, is collected: do that here
