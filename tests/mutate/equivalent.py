@@ -107,6 +107,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/tech/ecp5_carry.py", "i_CIN=Const(0) if chain is None else chain,", "'0' becomes '1'", 0): (
         "the first half cell makes its carry from `product` alone"
     ),
+    ("hdl/spikeloom/hdl/top/axi.py", "port.write_data.eq(data[:8]),", "'8' becomes '9'", 0): (
+        "`write_data` has eight bits: a ninth is cut off"
+    ),
     (_PROJECTION, "sums = sums.astype(np.int64, copy=False)", "'False' becomes 'True'", 0): (
         "the copy has the same numbers"
     ),

@@ -309,6 +309,16 @@ class Tile:
             for place, byte in enumerate(register.encode(value)):
                 await self.write(ctx, 0, 0, register.offset + place, byte)
 
+    async def restart(self, ctx, by):
+        """Restart by the register ``control`` or by one of the lines ``clear`` and ``reset``."""
+        if by == "control":
+            await self.set(ctx, control=1)
+        else:
+            ctx.set(getattr(self.design, by), 1)
+            await ctx.tick()
+            ctx.set(getattr(self.design, by), 0)
+        await ctx.tick()
+
     async def get(self, ctx, name):
         port, register, data = self.design.configuration, AER.register(name), []
         ctx.set(port.memory, 0)
@@ -407,8 +417,8 @@ def check_output(kind, rng, *, first):
         assert await tile.get(ctx, "status") == 0
         return filling
 
-    async def finish(ctx, tile, expected):
-        """The sources end both steps."""
+    async def finish(ctx, tile, expected, restart):
+        """The sources end both steps; a restart clears the counters."""
         tile.alive = True
         tile.outgoing.extend([packet_of(PacketKind.TICK, 0)])
         await tile.until(ctx, lambda: tile.count(PacketKind.ACK) == 1)
@@ -425,6 +435,8 @@ def check_output(kind, rng, *, first):
             await tile.cycle(ctx)
         assert await tile.get(ctx, "events") == len(expected)
         assert await tile.get(ctx, "status") == 1
+        await tile.restart(ctx, restart)
+        assert [await tile.get(ctx, name) for name in ("events", "repeated", "unknown")] == [0, 0, 0]
 
     async def too_many(ctx):
         nonlocal room
@@ -437,7 +449,7 @@ def check_output(kind, rng, *, first):
             await full.until(ctx, lambda: not full.outgoing and full.offered is None)
         else:  # the TICK of the other source is behind the spikes of step 1
             return
-        await finish(ctx, full, expected)
+        await finish(ctx, full, expected, "control")
 
     async def other_parity(ctx):
         expected = await fill(ctx, one, room)
@@ -447,7 +459,7 @@ def check_output(kind, rng, *, first):
             await one.cycle(ctx)
         assert not one.outgoing
         assert one.offered is None
-        await finish(ctx, one, expected + others)
+        await finish(ctx, one, expected + others, ("clear", "reset")[first])
 
     full = Tile(kind(parameters), rng)
     full.run(too_many)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.hdl import Assert
+from amaranth.sim import Simulator
 from harness.block_ram import shallow_block_ram
 from harness.cores import NARROW_64
 from harness.engine import EngineSimulator, assert_equal_to_reference, run_engine
@@ -178,6 +179,30 @@ def test_words_that_are_no_power_of_two(request, lanes, kind):
     network = random_network(rng, core, sizes=(2 * lanes, 2 * lanes, lanes))
     reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
     assert sum(fired.any() for fired in reference.spikes.values()) > 1
+
+
+@pytest.mark.parametrize("words", [1, 5, 8])
+def test_every_word_is_cleared_after_a_reset_and_takes_a_cycle(words):
+    """Block RAM keeps what a step in progress has left; input and the host wait until it is erased."""
+    engine = LifEngine(dataclasses.replace(SMALL, lanes=2, neurons=2 * words))
+    touched = [memory.memory.data for memory in engine.accumulator.touched]
+    idle = []
+
+    async def bench(ctx):
+        for data in touched:
+            for word in range(words):
+                ctx.set(data[word], 1)
+        for _ in range(words + 4):
+            idle.append(ctx.get(engine.idle))
+            await ctx.tick()
+        assert [ctx.get(data[word]) for data in touched for word in range(words)] == [0] * 2 * words
+
+    simulator = Simulator(engine)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert idle.index(1) == words
+    assert all(idle[words:])
 
 
 def test_weights_in_memory_with_one_port(request):
