@@ -110,6 +110,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     ("hdl/spikeloom/hdl/top/axi.py", "port.write_data.eq(data[:8]),", "'8' becomes '9'", 0): (
         "`write_data` has eight bits: a ninth is cut off"
     ),
+    (_SENDER, "with m.If(~place[1] if self.low_bytes == 2 else ~ends):", "'1' becomes '2'", 0): (
+        "`place` is 1 less a number from 0 to 3: bits 1 and 2 of 1, 0, -1 and -2 are equal"
+    ),
     (_PROJECTION, "sums = sums.astype(np.int64, copy=False)", "'False' becomes 'True'", 0): (
         "the copy has the same numbers"
     ),
