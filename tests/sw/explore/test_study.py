@@ -123,7 +123,7 @@ def test_a_board_without_multipliers_is_another_behaviour():
             point(encoder=StepForwardEncoder(threshold=1), steps=3),
             "steps must be left out for the step-forward encoder",
         ),
-        (point(encoder=None), "the network does not define an encoder"),
+        (point(encoder=None), "images need an encoder, which the network does not define"),
         (point(lanes=256), "lanes"),
     ],
     ids=["range", "steps", "no encoder", "lanes"],
