@@ -27,7 +27,8 @@ from harness.usb_host import (
 
 from spikeloom.compiler.place import place
 from spikeloom.hdl.host import usb
-from spikeloom.hdl.host.usb import USB_PINS, UsbDevice, UsbLine, cross
+from spikeloom.hdl.host.crossing import cross
+from spikeloom.hdl.host.usb import USB_PINS, UsbDevice, UsbLine
 from spikeloom.hdl.top.top import add_fabric
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
@@ -52,7 +53,7 @@ class Crossing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        cross(m, self.device, self)
+        cross(m, self.device.o, self.device.i, self, domain="usb")
         return m
 
 

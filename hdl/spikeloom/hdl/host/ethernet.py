@@ -13,9 +13,9 @@ clock, ``sync``, which is unrelated to it. `spikeloom.sim.host.ethernet` specifi
 
 from amaranth.hdl import DomainRenamer, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
+from spikeloom.hdl.host.crossing import cross
 from spikeloom.hdl.host.ethernet_receiver import EthernetReceiver
 from spikeloom.hdl.host.ethernet_sender import EthernetSender
 from spikeloom.hdl.lib.block_queue import ReadAhead
@@ -23,8 +23,6 @@ from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.host.ethernet import IDLE_CYCLES, Station
 
 __all__ = ["GMII_PINS", "EthernetLine", "PayloadRing"]
-
-_FIFO_BYTES = 16
 
 GMII_PINS = {
     "rx_data": In(8),
@@ -146,8 +144,6 @@ class EthernetLine(Component):
         m.submodules.receiver = in_line(receiver)
         m.submodules.sender = in_line(sender)
         m.submodules.ring = in_line(ring)
-        m.submodules.received = received = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="ethernet", r_domain="sync")
-        m.submodules.sent = sent = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="sync", r_domain="ethernet")
         m.d.comb += [
             receiver.rx_data.eq(self.rx_data),
             receiver.rx_valid.eq(self.rx_valid),
@@ -167,18 +163,6 @@ class EthernetLine(Component):
             sender.bound.eq(receiver.bound),
             self.tx_data.eq(sender.tx_data),
             self.tx_valid.eq(sender.tx_valid),
-            # The two FIFOs, with the streams of this component and of its parts.
-            received.w_stream.valid.eq(ring.o.valid),
-            received.w_stream.payload.eq(ring.o.payload),
-            ring.o.ready.eq(received.w_stream.ready),
-            self.o.valid.eq(received.r_stream.valid),
-            self.o.payload.eq(received.r_stream.payload),
-            received.r_stream.ready.eq(self.o.ready),
-            sent.w_stream.valid.eq(self.i.valid),
-            sent.w_stream.payload.eq(self.i.payload),
-            self.i.ready.eq(sent.w_stream.ready),
-            sender.i.valid.eq(sent.r_stream.valid),
-            sender.i.payload.eq(sent.r_stream.payload),
-            sent.r_stream.ready.eq(sender.i.ready),
         ]
+        cross(m, ring.o, sender.i, self, domain="ethernet")
         return m

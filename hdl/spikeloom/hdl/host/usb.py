@@ -21,17 +21,15 @@ from typing import Any
 from amaranth.hdl import Cat, Elaboratable, Fragment, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.host.crossing import cross
 from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, UsbParameters
 
-__all__ = ["PATIENCE", "USB_PINS", "UsbDevice", "UsbLine", "UsbPhy", "cross"]
+__all__ = ["PATIENCE", "USB_PINS", "UsbDevice", "UsbLine", "UsbPhy"]
 
 PATIENCE = 24
 """Cycles of ``usb``, 2 us, for which the end of a frame waits for the next frame before its packet is closed."""
-
-_FIFO_BYTES = 16
 
 _PHY_PINS = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1)}
 
@@ -263,24 +261,8 @@ class UsbLine(wiring.Component):
             self.oe.eq(phy.oe),
             self.pullup.eq(device.term_select),
         ]
-        cross(m, device, self)
+        cross(m, device.o, device.i, self, domain="usb")
         return m
-
-
-def cross(m: Module, device: Any, line: Any) -> None:
-    """Connect the streams ``i`` and ``o`` of ``device``, in the domain ``usb``, with those of ``line`` in ``sync``."""
-    m.submodules.received = received = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="usb", r_domain="sync")
-    m.submodules.sent = sent = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="sync", r_domain="usb")
-    wiring.connect(m, device.o, received.w_stream)
-    wiring.connect(m, sent.r_stream, device.i)
-    m.d.comb += [
-        line.o.valid.eq(received.r_stream.valid),
-        line.o.payload.eq(received.r_stream.payload),
-        received.r_stream.ready.eq(line.o.ready),
-        sent.w_stream.valid.eq(line.i.valid),
-        sent.w_stream.payload.eq(line.i.payload),
-        line.i.ready.eq(sent.w_stream.ready),
-    ]
 
 
 class UsbPhy(wiring.Component):
