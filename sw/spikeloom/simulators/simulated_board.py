@@ -20,12 +20,9 @@ from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, Event, First, Timer, ValueChange
 
 from spikeloom.host.transport import Transport
-from spikeloom.sim.host.ethernet import EthernetParameters, Station, udp_frame, udp_payload
+from spikeloom.sim.host.ethernet import PREAMBLE, EthernetParameters, Station, udp_frame, udp_payload
 
-__all__ = ["PREAMBLE", "SimulatedEthernet", "SimulatedTransport", "do_job"]
-
-PREAMBLE = bytes([0x55] * 7 + [0xD5])
-"""Precedes each frame of Ethernet."""
+__all__ = ["SimulatedEthernet", "SimulatedTransport", "do_job"]
 
 _BLOCK = 256  # bytes per exchange with the UART model, as in testbench.v: each exchange wakes Python
 _PERIOD_NS = 10

@@ -6,13 +6,14 @@ from harness.mutations import plant
 from harness.packets import HOSTS, arp_request, echo_request, udp
 
 from spikeloom.hdl.host import ethernet_sender
+from spikeloom.sim.host import ethernet
 from spikeloom.sim.host.ethernet import OPENING, UDP_LINK, largest_datagram
 
 _, SECOND, THIRD = HOSTS
 
 
 def test_sizes():
-    assert ethernet_sender.PREAMBLE == PREAMBLE
+    assert ethernet.PREAMBLE == PREAMBLE
     assert ethernet_sender.GAP_CYCLES == LEAST_GAP
     assert largest_datagram(UDP_LINK.maximum_payload) < ethernet_sender.RING_BYTES - 8
 

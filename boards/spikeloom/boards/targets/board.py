@@ -141,6 +141,13 @@ class SdramPins:
         )
 
 
+def _most_hz(fabric: FabricConfig | None) -> float:
+    """Highest clock of ``fabric``: its SDRAM must keep up with bytes in every cycle while it is loaded."""
+    if fabric is None or fabric.sdram is None:
+        return float("inf")
+    return fabric.sdram.clock_hz / MEMORY_TO_CORE
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardDescription:
     """Board.
@@ -250,18 +257,11 @@ class BoardDescription:
                 f"Link of {self.name} must be uart for a fabric with SDRAM, because the two PLLs of {self.device_name} "
                 "are those of the fabric and of the SDRAM"
             )
-        if self.clock_hz > self._most_hz:
+        if self.clock_hz > (most := _most_hz(self.fabric)):
             raise ValueError(
-                f"Clock of {self.name} must be at most {self._most_hz / 1e6:.0f} MHz for its SDRAM at "
+                f"Clock of {self.name} must be at most {most / 1e6:.0f} MHz for its SDRAM at "
                 f"{wanted.clock_hz / 1e6:g} MHz, not {self.clock_hz / 1e6:g} MHz"
             )
-
-    @property
-    def _most_hz(self) -> float:
-        """Highest clock of the fabric: its SDRAM must keep up with bytes in every cycle while it is loaded."""
-        if self.fabric is None or self.fabric.sdram is None:
-            return float("inf")
-        return self.fabric.sdram.clock_hz / MEMORY_TO_CORE
 
     def _highest_baud_rate(self) -> int:
         return next((rate for rate in rates_of(self.clock_hz) if rate <= self.most_baud_rate), BAUD_RATES[-1])
@@ -340,7 +340,7 @@ class BoardDescription:
 
         Raises ``ValueError`` if the board cannot have it.
         """
-        if fabric.sdram is None or self.clock_hz <= (most := fabric.sdram.clock_hz / MEMORY_TO_CORE):
+        if self.clock_hz <= (most := _most_hz(fabric)):
             return dataclasses.replace(self, fabric=fabric)
         slower = self.with_clock(most)
         return dataclasses.replace(slower or self, fabric=fabric)
@@ -353,8 +353,9 @@ class BoardDescription:
         the PLL.
         """
         settings, _ = PLLS[self.flow.pll]
-        most_hz = min(most_hz, self._most_hz)
-        oscillator = 0.0 if self._most_hz < float("inf") else self.oscillator_hz
+        bound = _most_hz(self.fabric)
+        most_hz = min(most_hz, bound)
+        oscillator = 0.0 if bound < float("inf") else self.oscillator_hz
         if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
             oscillator = 0.0
         # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.

@@ -7,9 +7,9 @@
     answers ─▶ headers, checksums ────┴─▶ bytes ─▶ padding, FCS, gap ─▶ GMII
 
 A frame is sent when all of it is in the ring, because its length and the sum of its words stand in its headers. While
-it is sent, the next one arrives in the place that becomes free. What a
-header contains at the next position is looked up from tables made of the model's own frames. One adder of 16 bits
-computes both checksums of a frame while the preamble and the first bytes are sent.
+it is sent, the next one arrives in the place that becomes free. What a header contains at the next position is looked
+up from tables made of the model's own frames. One adder of 16 bits computes both checksums of a frame while the
+preamble and the first bytes are sent.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from spikeloom.sim.host.ethernet import (
     ETHERNET_HEADER,
     FCS_BYTES,
     IPV4_HEADER,
+    PREAMBLE,
     REFUSAL,
     SMALLEST_FRAME,
     UDP_HEADER,
@@ -35,9 +36,8 @@ from spikeloom.sim.host.ethernet import (
     checksum,
 )
 
-__all__ = ["GAP_CYCLES", "PREAMBLE", "RING_BYTES", "EthernetSender"]
+__all__ = ["GAP_CYCLES", "RING_BYTES", "EthernetSender"]
 
-PREAMBLE = bytes([0x55] * 7 + [0xD5])
 GAP_CYCLES = 12
 RING_BYTES = 2048
 """Bytes of the ring for frames of the link, one block RAM of an ECP5; at least eight of them stay free."""

@@ -33,6 +33,7 @@ __all__ = [
     "IPV4_HEADER",
     "LARGEST_FRAME",
     "OPENING",
+    "PREAMBLE",
     "REFUSAL",
     "SMALLEST_FRAME",
     "UDP_HEADER",
@@ -63,6 +64,8 @@ IDLE_S = -(-IDLE_CYCLES // ETHERNET_HZ)
 """The same in seconds, rounded up."""
 
 BROADCAST = b"\xff" * 6
+PREAMBLE = bytes([0x55] * 7 + [0xD5])
+"""What precedes each frame on the line."""
 SMALLEST_FRAME, LARGEST_FRAME = 64, 1518
 """Bytes of a frame from the destination to the FCS; shorter and longer ones are dropped."""
 FCS_BYTES = 4
