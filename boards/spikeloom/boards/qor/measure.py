@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil
-from amaranth.hdl import Elaboratable
+from amaranth.lib.wiring import Component
 
 from spikeloom.boards.bitstream.report import clocks, used_resources
 from spikeloom.boards.families.flow import ECP5, ICE40, Flow
 from spikeloom.boards.qor.between_pins import BetweenPins
 from spikeloom.boards.qor.figures import RESOURCES, SEEDS, Figures, Measured, resources_of
+from spikeloom.hdl.lib.rtlil import to_rtlil
 
 __all__ = [
     "ECP5_85F",
@@ -125,7 +125,7 @@ class Block:
 
     name: str
     variant: str
-    make: Callable[[], Elaboratable]
+    make: Callable[[], Component]
     maximum_lut: int | None = None
     minimum_fmax_mhz: float | None = None
     options: str = ""
@@ -230,8 +230,7 @@ class BlockSubject:
     def _rtlil(self) -> str:
         block = self.block
         design = block.make() if block.device.takes_blocks else BetweenPins(block.make())
-        # Omit source positions, which contain paths and change whenever lines are inserted above.
-        return rtlil.convert(design, name="block", platform=block.device, emit_src=False)
+        return to_rtlil(design, name="block", platform=block.device)
 
     def _script(self) -> str:
         return f"read_rtlil block.il; {self.block.device.synthesis.format(options=self.block.options)}"

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from amaranth.back import rtlil
-from amaranth.hdl import Elaboratable
+from amaranth.lib.wiring import Component
 from rich.console import Console
 
 from spikeloom.boards.families.device import DEVICES
@@ -21,6 +20,7 @@ from spikeloom.boards.families.flow import ECP5, GOWIN, ICE40
 from spikeloom.boards.qor.measure import run_tool
 from spikeloom.boards.sizing.estimate import MeasuredCore, measured_cores
 from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.lib.rtlil import to_rtlil
 from spikeloom.hdl.top.ethernet_top import EthernetTop
 from spikeloom.hdl.top.top import Top
 from spikeloom.hdl.top.usb_top import UsbTop
@@ -83,7 +83,7 @@ FAMILIES = {
 }
 
 
-def _whole_design(core: CoreParameters, link: LinkKind) -> Elaboratable:
+def _whole_design(core: CoreParameters, link: LinkKind) -> Component:
     fabric, build = FabricConfig(core=core), bytes(range(16))
     if link is LinkKind.USB:
         return UsbTop(fabric, UsbParameters(), build, clock_hz=90_000_000)
@@ -95,10 +95,10 @@ def _whole_design(core: CoreParameters, link: LinkKind) -> Elaboratable:
 def measure(core: MeasuredCore) -> MeasuredCore:
     """Return ``core`` with the figures of a new synthesis. Raises ``RuntimeError`` if Yosys fails."""
     family = FAMILIES[core.family]
-    design: Elaboratable = LifCore(core.core) if core.link is None else _whole_design(core.core, core.link)
+    design: Component = LifCore(core.core) if core.link is None else _whole_design(core.core, core.link)
     with tempfile.TemporaryDirectory(prefix="spikeloom-measured-") as name:
         folder = Path(name)
-        (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=family, emit_src=False))
+        (folder / "top.il").write_text(to_rtlil(design, platform=family))
         script = f"read_rtlil top.il; {family.synthesis} -top top; tee -q -o stat.json stat -json"
         run_tool(DEVICES[family.device].flow, "yosys", ["-q", "-p", script], folder)
         cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]

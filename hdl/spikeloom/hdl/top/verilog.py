@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from amaranth.back import rtlil
-from amaranth.hdl import Elaboratable
+from amaranth.lib.wiring import Component
 
+from spikeloom.hdl.lib.rtlil import to_rtlil
 from spikeloom.hdl.top.merge import merge_modules
 from spikeloom.sim.lib.files import write_whole
 
@@ -32,7 +32,7 @@ def _to_standard_error(sentence: str) -> None:
 
 
 def write_verilog(
-    design: Elaboratable,
+    design: Component,
     name: str,
     folder: Path,
     *,
@@ -46,8 +46,7 @@ def write_verilog(
     environment variable ``YOSYS`` names the Yosys executable; the default is YoWASP's. Raises ``RuntimeError`` if Yosys
     fails. ``announce`` receives one sentence if YoWASP's Yosys must first be compiled for this machine.
     """
-    # Without source locations, so that a comment or a moved line does not change the hash and with it the cached file.
-    text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
+    text = _ZERO_INITIALISATION.sub("", to_rtlil(design, name=name))
     if merge:
         text = merge_modules(text)
     digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
