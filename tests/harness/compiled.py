@@ -117,8 +117,9 @@ def run_compiled(
     pauses: Pauses | None = None,
     credit: int = 1,
     random_start: int | None = None,
+    prefix: str = "",
 ) -> EngineRun:
-    """Like `run_engine`, on the compiled core.
+    """Like `run_engine`, on the compiled core, whose path in the design is ``prefix``.
 
     With credit for one step at a time, every state is stable when it is read, for any core; with credit for two, steps
     overlap and states are not read (``states`` stays empty).
@@ -131,7 +132,7 @@ def run_compiled(
         simulator.load(program)
         if credit == 1:
             for path in (*state_paths(core), *TOUCHED):
-                simulator.inspect(path)
+                simulator.inspect(prefix + path)
         simulator.feed(spikes, program.input_axons)
         simulator.advance(steps * batch)
         simulator.finish()
@@ -153,7 +154,7 @@ def run_compiled(
         events = said.spike_step.size + said.value_step.size
         assert len(run.spikes) + len(run.membranes) == events, "a slot must fire at most once a step"
         if credit == 1:
-            run.states = kept_states(simulator, core, state_paths(core))
-            touched = [simulator.kept(path) for path in TOUCHED]
+            run.states = kept_states(simulator, core, [prefix + path for path in state_paths(core)])
+            touched = [simulator.kept(prefix + path) for path in TOUCHED]
             run.touched = [touched[step & 1][step] for step in range(steps * batch)]
     return run

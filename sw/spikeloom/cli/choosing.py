@@ -49,6 +49,7 @@ __all__ = [
     "on_mesh",
     "place_on",
     "quantised_for",
+    "sdram_clock",
     "with_fields",
 ]
 
@@ -299,6 +300,13 @@ def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading
 def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
     """Return the fabric around the core of ``choice``, named after the networks."""
     return FabricConfig(name="-".join(network.name for network in networks), core=choice.core, sdram=choice.sdram)
+
+
+def sdram_clock(fabric: FabricConfig, hardware: Hardware) -> int | None:
+    """Return the clock in hertz that a fabric with SDRAM has on the board; None without SDRAM or board."""
+    if fabric.sdram is None or hardware.board is None:
+        return None
+    return round(board_of(hardware).with_fabric(fabric).clock_hz)
 
 
 def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> QuantisedNetwork:

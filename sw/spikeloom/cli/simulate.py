@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
+from spikeloom.cli.choosing import fabric_for, place_on, quantised_for, sdram_clock
 from spikeloom.cli.console import note, one_line, out, print_json, progress_bar
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.losses import agreement_json, agreement_lines, losses_json, losses_table, threshold_lines
@@ -84,7 +84,8 @@ def simulate(
         runner: Runner | None = None
         if backend is not Simulator.REFERENCE:
             program = place_on(fabric, quantised, hardware, observe=observed_names(quantised))
-            runner = _runner(backend, program, output, waves=waves, optimise=optimise, announce=note)
+            clock_hz = sdram_clock(fabric, hardware)
+            runner = _runner(backend, program, output, waves=waves, optimise=optimise, clock_hz=clock_hz, announce=note)
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
             loaded,
@@ -134,13 +135,24 @@ def simulate(
         raise SimulationError(f"RTL and reference differ in {summary.mismatches:,} places")
 
 
-def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, optimise: bool, announce: Any) -> Runner:
+def _runner(
+    backend: Simulator,
+    program: Any,
+    directory: Path,
+    *,
+    waves: bool,
+    optimise: bool,
+    clock_hz: int | None,
+    announce: Any,
+) -> Runner:
     from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.runner import PinsRunner
 
     if backend is Simulator.PINS:
         return PinsRunner(program, directory, waves=waves, announce=announce)
-    return CompiledRunner(program, directory, workers=os.cpu_count() or 1, optimise=optimise, announce=announce)
+    return CompiledRunner(
+        program, directory, workers=os.cpu_count() or 1, optimise=optimise, clock_hz=clock_hz, announce=announce
+    )
 
 
 def _table(summary: Any, title: str, backend: Simulator) -> Table:

@@ -20,6 +20,7 @@ from spikeloom.sim.network.reference import as_inputs
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.simulators.build import CompiledDesign, compile_design, compile_tiles, find_verilator
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
+from spikeloom.simulators.sdram import NO_TRAFFIC, SdramTraffic
 from spikeloom.simulators.verilator import SimulationError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class CompiledRunner(Runner):
         compiling takes more than twice as long.
     announce
         Called with one sentence before a long wait.
+    clock_hz
+        Clock of a fabric with SDRAM, as for `CompiledSimulator`.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class CompiledRunner(Runner):
         pauses: Pauses | None = None,
         optimise: bool = False,
         announce: Callable[[str], None] = print,
+        clock_hz: int | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers!r}")
@@ -74,6 +78,7 @@ class CompiledRunner(Runner):
         self.pauses = pauses or Pauses()
         self.optimise = optimise
         self.announce = announce
+        self.clock_hz = clock_hz
         self._compiled: CompiledDesign | None = None
 
     def compile(self, spikes: ArrayLike) -> CompiledDesign:
@@ -125,6 +130,7 @@ class CompiledRunner(Runner):
                 for link in parts[0].links
             },
             cycles_per_sample=np.concatenate([part.cycles_per_sample for part in parts]),
+            sdram=sum((part.sdram for part in parts), NO_TRAFFIC),
             seconds=time.monotonic() - start,
         )
 
@@ -133,10 +139,11 @@ class CompiledRunner(Runner):
         steps, samples, _ = spikes.shape
         pauses = Pauses(idle=self.pauses.idle, stall=self.pauses.stall, seed=self.pauses.seed + number)
         collector = StepCollector(self.program, steps, samples)
-        with CompiledSimulator(library, pauses=pauses) as simulator:
+        with CompiledSimulator(library, pauses=pauses, clock_hz=self.clock_hz) as simulator:
             simulator.load(self.program)
             # After a reset, a core is busy clearing its state. This happens before the run and is not part of its cost.
             before = self._counters(simulator)
+            traffic, moved = simulator.sdram_traffic, NO_TRAFFIC
             fed = 0
             for done in [*range(_SAMPLES_A_PIECE, samples, _SAMPLES_A_PIECE), samples]:
                 # One piece is always queued, so that the samples follow each other without a gap.
@@ -144,6 +151,7 @@ class CompiledRunner(Runner):
                     simulator.feed(spikes[:, fed : fed + _SAMPLES_A_PIECE], self.program.input_axons)
                     fed += _SAMPLES_A_PIECE
                 simulator.advance(done * steps)
+                moved = simulator.sdram_traffic - traffic
                 collector.take(simulator.take())
                 counter.report(number, done)
             simulator.finish()
@@ -159,6 +167,7 @@ class CompiledRunner(Runner):
                 cycles=int(stops[-1] - starts[0]) + 1,
                 links=simulator.link_counts(),
                 cycles_per_sample=stops - starts + 1,
+                sdram=moved,
             )
 
     def _counters(self, simulator: CompiledSimulator) -> dict[int, dict[str, int]]:
@@ -179,6 +188,7 @@ class _Part:
     cycles: int
     links: dict[Link, LinkCount]
     cycles_per_sample: NDArray[np.int64]
+    sdram: SdramTraffic
 
 
 class _Counter:

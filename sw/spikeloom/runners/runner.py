@@ -33,6 +33,7 @@ from spikeloom.sim.host.readout import ReadoutMode, answers, scores
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import as_inputs, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount
+from spikeloom.simulators.sdram import NO_TRAFFIC, SdramTraffic
 
 if TYPE_CHECKING:
     from spikeloom.simulators.simulated_board import SimulatedTransport
@@ -67,7 +68,8 @@ class RunResult:
     answer, link included where there is one. ``cycles_per_sample`` ``(B,)`` counts from the first packet of a sample in
     to its last packet out; consecutive samples overlap. ``links`` holds the router counters of a mesh. Fields that are
     not counted are empty or None. ``faults`` are those injected on the line. ``seconds`` is wall time. ``classes``
-    ``(B,)`` holds the answers if they were requested; there are no arrays by population then.
+    ``(B,)`` holds the answers if they were requested; there are no arrays by population then. ``sdram`` is the traffic
+    of the SDRAM during the run, in compiled simulations; zeros where there is none.
     """
 
     output_name: str
@@ -82,6 +84,7 @@ class RunResult:
     seconds: float = 0.0
     classes: NDArray[np.int64] | None = None
     counted: tuple[str, ...] = ()
+    sdram: SdramTraffic = NO_TRAFFIC
 
     def fired(self, name: str) -> NDArray[Any]:
         """Return the spikes of a population, ``(T, B, n)``: booleans, or numbers of spikes as unsigned integers where

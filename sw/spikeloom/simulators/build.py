@@ -57,6 +57,7 @@ _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
 _INSTRUMENTED = ("-fprofile-generate", "-DWRITE_PROFILE")
 _PROFILED = ("-fprofile-use", "-fprofile-partial-training")
 _SLOW = "-O0"  # for code that runs once
+_WITH_SDRAM = ("-DWITH_SDRAM",)
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _TAIL_LINES = 20
 # The declaration of a memory in the Verilog that Yosys writes; group 1 is an escaped name, group 2 a plain one.
@@ -92,7 +93,8 @@ def compile_design(
 
     source = write_verilog(Harness(design), "harness", directory / "verilog", merge=True)
     cache = user_cache()
-    build = _Build(source=source, verilator=verilator, cache=cache, trial=trial)
+    has_sdram = "sdram" in design.signature.members
+    build = _Build(source=source, verilator=verilator, cache=cache, trial=trial, has_sdram=has_sdram)
 
     def make(library: Path) -> None:
         duration = "10 to 60 s" if trial is None else "twice 10 to 60 s"
@@ -109,11 +111,11 @@ elaborating twenty tiles takes half a minute."""
 
 
 def check_simulated(fabric: FabricConfig) -> None:
-    """Raise `SimulationError` for a fabric with SDRAM, of which compiled simulations have no model."""
+    """Raise `SimulationError` for a fabric with SDRAM, of which simulations at the pins of the board have no model."""
     if fabric.sdram is not None:
         raise SimulationError(
-            f"fabric {fabric.name} has its weights in SDRAM, which compiled simulations do not have: use --backend "
-            "reference, which gives the same results, or --core weight_memory=block"
+            f"fabric {fabric.name} has its weights in SDRAM, which simulations at the pins of the board do not have: "
+            "use spikeloom simulate --backend rtl, or --core weight_memory=block"
         )
 
 
@@ -121,7 +123,6 @@ def compile_tiles(
     fabric: FabricConfig, directory: Path, *, trial: Trial | None = None, announce: Callable[[str], None]
 ) -> CompiledDesign:
     """Compile the tiles of ``fabric``, as `compile_design` does."""
-    check_simulated(fabric)
     key = fabric, directory.resolve(), trial is not None
     if key in _LIBRARIES and _LIBRARIES[key].exists():
         return CompiledDesign(library=_LIBRARIES[key], compiled=False, seconds=0.0)
@@ -147,7 +148,9 @@ def find_verilator() -> Path:
 class _Build:
     """Build of a library from Verilog."""
 
-    def __init__(self, *, source: Path, verilator: Path, cache: Cache, trial: Trial | None = None) -> None:
+    def __init__(
+        self, *, source: Path, verilator: Path, cache: Cache, trial: Trial | None = None, has_sdram: bool = False
+    ) -> None:
         import spikeloom.simulators.harness as harness
 
         self.source = source
@@ -155,6 +158,8 @@ class _Build:
         self.verilator = verilator
         self.cache = cache
         self.harness = Path(harness.__file__).with_suffix(".cc")
+        # The model of the chip, and the option that includes it.
+        self.sdram = (self.harness.with_name("sdram_device.h"), _WITH_SDRAM) if has_sdram else ()
         version = subprocess.run([_COMPILER, "--version"], capture_output=True, text=True, check=False).stdout
         self._tools = [
             importlib.metadata.version("verilator"),
@@ -170,7 +175,7 @@ class _Build:
         """Hash, 16 hexadecimal digits, of everything that goes into the library."""
         # The profile changes the speed of the library and nothing else: any trial will do.
         profile = () if self.trial is None else (_PROFILED,)
-        return self._digest_of(self.source, self.harness, _VERILATOR_OPTIONS, *profile)
+        return self._digest_of(self.source, self.harness, _VERILATOR_OPTIONS, *profile, *self.sdram)
 
     def _digest_of(self, *parts: Path | Sequence[str]) -> str:
         digest = hashlib.sha256(json.dumps(self._tools).encode())
@@ -248,7 +253,8 @@ class _Build:
         include = self.verilator / "include"
         folders = [f"-I{folder}" for folder in (include, include / "vltstd", unit.parent)]
         object_file = str(unit.with_suffix(".o"))
-        _call([_COMPILER, *_COMPILER_OPTIONS, level, *options, *folders, "-c", str(unit), "-o", object_file])
+        model = self.sdram[1] if self.sdram else ()
+        _call([_COMPILER, *_COMPILER_OPTIONS, level, *model, *options, *folders, "-c", str(unit), "-o", object_file])
 
     def _make_runtime(self, runtime: Path) -> None:
         """Compile Verilator's own library, which is the same for all designs."""

@@ -22,6 +22,9 @@ from spikeloom.sim.host.messages import Messages
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
+from spikeloom.sim.sdram.registers import SDRAM, SDRAM_MEMORY
+from spikeloom.sim.sdram.weights import WeightMemoryParameters, checksum
+from spikeloom.simulators.sdram import SdramTraffic, chip_numbers, clock_periods, core_clock, simulated_chip
 from spikeloom.simulators.verilator import SimulationError
 
 __all__ = ["CompiledSimulator", "Pauses"]
@@ -31,6 +34,7 @@ _SILENCE = 32  # number of cycles after a run in which no packet may come out
 # The record and the kinds of packets as ``harness.cc`` defines them.
 _RECORD = np.dtype([("step", "<i8"), ("kind", "<u4"), ("axon", "<u4"), ("value", "<i4"), ("unused", "<u4")], align=True)
 _SPIKE, _TICK, _MEMBRANE = 0, 1, 3
+_SELF_TEST_READS = 10_000  # each takes 96 cycles; the self-test has ended after a thousand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,9 @@ class CompiledSimulator(Closing):
         Timeout of a run, in clock cycles without a packet in or out.
     random_start
         Seed, 1 to ``2**31 - 1``, for random contents of memories and registers without initial value; default: zeros.
+    clock_hz
+        Clock of a design with SDRAM, in hertz; that of the memory is in its fabric. Default: the highest that the
+        memory can follow.
 
     Raises
     ------
@@ -84,6 +91,7 @@ class CompiledSimulator(Closing):
         credit: int = 2,
         timeout_cycles: int = 1_000_000,
         random_start: int | None = None,
+        clock_hz: int | None = None,
     ) -> None:
         if credit not in (1, 2):
             raise ValueError(f"credit must be 1 or 2, not {credit!r}")
@@ -97,6 +105,8 @@ class CompiledSimulator(Closing):
         self._library.settings(self._handle, credit, timeout_cycles, pauses.idle, pauses.stall, pauses.seed)
         self._inspected: dict[str, tuple[int, int, int]] = {}
         self._fabric: FabricConfig | None = None
+        self._clock_hz = clock_hz
+        self._has_memory = False
 
     def close(self) -> None:
         """Free the instance."""
@@ -144,7 +154,11 @@ class CompiledSimulator(Closing):
         return of_tile.register(name)
 
     def load(self, program: Program) -> None:
-        """Write the memories and registers of ``program``."""
+        """Write the memories and registers of ``program``.
+
+        The first load powers up the SDRAM, if there is one, and waits for its self-test. Raises `SimulationError` if
+        the test fails, a rule of the chip is broken, or the memory does not hold what was written.
+        """
         self._fabric = program.fabric
         # There is no bridge in this design: the harness takes the place of the host bridge and does what the registers
         # of the bridge say.
@@ -152,11 +166,81 @@ class CompiledSimulator(Closing):
         sets = (host.get(f"{kind}_destinations", 0) for kind in ("spike", "tick", "ack"))
         latency = program.fabric.configuration_latency
         self._library.relations(self._handle, latency, host.get("sources", 1), host.get("sinks", 1), *sets)
+        weights = program.fabric.weights
+        number = None if weights is None else program.fabric.core.memories["weights"].number
         for image in program.memories:
-            self.write_memory(image.memory, image.words, tile=image.tile)
+            if weights is None or image.memory != number:
+                self.write_memory(image.memory, image.words, tile=image.tile)
+            else:
+                self._load_sdram(weights, image.words)
         for tile, name, value in program.registers:
             if tile != BRIDGE_TILE:
                 self.write_register(name, value, tile=tile)
+
+    # Weights in SDRAM.
+
+    def _load_sdram(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
+        """Write ``words`` ``(n, planes)``, and compare the checksum that the design computes."""
+        data = np.zeros((len(words) + -len(words) % weights.words_per_burst, weights.word_bytes), np.uint8)
+        data[: len(words), : words.shape[1]] = words
+        if not self._has_memory:
+            self._power_up(weights, data.size)
+        self._library.write_words(
+            self._handle, CORE_TILE, self._weights_memory, data.ctypes.data, len(data), data.shape[1]
+        )
+        for name, value in (("first", 0), ("bursts", data.size // weights.sdram.burst_bytes)):
+            self._write_sdram(f"checksum_{name}", value)
+        self._write_sdram("control", 1)
+        while self._sdram_flag("busy"):
+            pass
+        found, expected = self._read(SDRAM.register("checksum"), CORE_TILE, SDRAM_MEMORY), checksum(data.tobytes())
+        if found != expected:
+            lost = ", some bytes were lost" if self._sdram_flag("lost") else ""
+            raise SimulationError(
+                f"the simulated SDRAM does not hold the weights that were written{lost}: checksum 0x{found:08x}, "
+                f"expected 0x{expected:08x}"
+            )
+
+    def _power_up(self, weights: WeightMemoryParameters, needed: int) -> None:
+        sdram = weights.sdram
+        chip = simulated_chip(sdram, needed)
+        assert self._fabric is not None
+        periods = clock_periods(self._clock_hz or core_clock(self._fabric), sdram.clock_hz)
+        rules = np.array(chip_numbers(chip, chip.timing(sdram.clock_hz)), np.int64)
+        self._check(self._library.connect_sdram(self._handle, rules.ctypes.data, sdram.read_delay, *periods))
+        self._has_memory = True
+        if not any(self._sdram_flag("tested") for _ in range(_SELF_TEST_READS)):
+            raise SimulationError("the self-test of the simulated SDRAM has not ended")
+        if self._sdram_flag("failed"):
+            wrong = self._read(SDRAM.register("wrong"), CORE_TILE, SDRAM_MEMORY)
+            raise SimulationError(f"the self-test of the simulated SDRAM has failed, wrong bits {wrong:#x}")
+
+    @property
+    def _weights_memory(self) -> int:
+        assert self._fabric is not None
+        return self._fabric.core.memories["weights"].number
+
+    def _write_sdram(self, name: str, value: int) -> None:
+        register = SDRAM.register(name)
+        data = np.frombuffer(register.encode(value), np.uint8)
+        self._library.write_bytes(
+            self._handle, CORE_TILE, SDRAM_MEMORY, 0, register.offset, data.ctypes.data, len(data)
+        )
+
+    def _sdram_flag(self, name: str) -> bool:
+        bit = SDRAM.flag("status", name)
+        assert bit is not None
+        found = bool(self._read(SDRAM.register("status"), CORE_TILE, SDRAM_MEMORY) >> bit & 1)
+        # Writes and reads end in any case; a violation of the chip's rules stops its clock and is reported here.
+        self._check(not self._library.error(self._handle))
+        return found
+
+    @property
+    def sdram_traffic(self) -> SdramTraffic:
+        """Cycles of the memory since its power-up, and the words that were moved in them; zeros without SDRAM."""
+        counts = np.zeros(2, np.int64)
+        self._library.sdram_counts(self._handle, counts.ctypes.data)
+        return SdramTraffic(*counts.tolist())
 
     # Runs.
 
@@ -265,7 +349,8 @@ class CompiledSimulator(Closing):
     def _paths(self) -> dict[str, str]:
         """Return the name of each memory in the library by its path."""
         # A number after a $ distinguishes equal names. It depends on the rest of the design, so paths leave it out.
-        names = self._library.memory_names(self._handle).decode().split()
+        # The queues beside an SDRAM belong to the harness.
+        names = [name for name in self._library.memory_names(self._handle).decode().split() if ".design." in name]
         return {re.sub(r"\$\d+", "", name).split(".design.", 1)[1]: name for name in names}
 
 
@@ -279,6 +364,9 @@ def _open(path: Path) -> ctypes.CDLL:
         ("destroy", None, (handle,)),
         ("settings", None, (handle, number, number, real, real, ctypes.c_uint64)),
         ("relations", None, (handle, number, number, number, *[ctypes.c_uint64] * 3)),
+        ("connect_sdram", flag, (handle, pointer, number, number, number)),
+        ("sdram_counts", None, (handle, pointer)),
+        ("write_words", None, (handle, word, word, pointer, number, number)),
         ("write_bytes", None, (handle, word, word, word, word, pointer, number)),
         ("read_bytes", None, (handle, word, word, word, pointer, number)),
         ("feed", None, (handle, number, number, pointer, pointer, pointer)),

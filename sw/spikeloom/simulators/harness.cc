@@ -4,6 +4,9 @@
 // have acknowledged the step before the previous one, acknowledges a step once it has a TICK from each source, and
 // records the output. It checks every rule of elastic time that is visible at the ports. Order within a cycle: drive
 // the inputs, evaluate with the clock low, sample the outputs, raise the clock.
+//
+// A design with SDRAM has a second clock. Its edges lie between those of the first at the ratio of the two periods; the
+// first edge is half a unit of time late, so that no two edges ever coincide.
 
 #include <cinttypes>
 #include <cstdint>
@@ -16,6 +19,12 @@
 #include "Vharness.h"
 #include "verilated.h"
 #include "verilated_syms.h"
+#ifdef WITH_SDRAM
+#include <deque>
+#include <memory>
+
+#include "sdram_device.h"
+#endif
 
 #ifdef WRITE_PROFILE
 extern "C" void __gcov_dump();  // of libgcov: writes the profile once, and not again at the end of the process
@@ -61,11 +70,69 @@ public:
         top.clk = top.reset = top.i_valid = top.o_ready = top.configuration_write_enable = 0;
         top.i_kind = top.i_parity = top.i_last = top.i_axon = top.i_value = top.i_destinations = 0;
         top.configuration_tile = top.configuration_memory = top.configuration_plane = top.configuration_index = 0;
+        begin_session();
+        find_memories();
+    }
+
+    void begin_session() {
+#ifdef WITH_SDRAM
+        top.sdram_rst = 1;
+#endif
         for (int cycle = 0; cycle < 4; ++cycle) {
             top.rst = cycle < 3;
             clock();
         }
-        find_memories();
+#ifdef WITH_SDRAM
+        top.sdram_rst = !memory;
+#endif
+    }
+
+    // Power up a chip, and the design with it. The periods of the two clocks have any unit.
+    bool connect_sdram(const int64_t *rules, int64_t read_delay, int64_t core_period, int64_t memory_period) {
+#ifdef WITH_SDRAM
+        SdramRules given;
+        static_assert(sizeof given == 16 * sizeof(int64_t), "as chip_numbers() in sdram.py");
+        memcpy(&given, rules, sizeof given);
+        memory = std::make_unique<SdramDevice>(given);
+        on_board.assign(read_delay, 0);
+        period = 2 * core_period;
+        memory_step = 2 * memory_period;
+        now = 0;
+        next_edge = 1;
+        begin_session();
+        return true;
+#else
+        (void)rules, (void)read_delay, (void)core_period, (void)memory_period;
+        return fail("the design has no SDRAM");
+#endif
+    }
+
+    // Cycles of the memory, and words moved over its data pins.
+    void sdram_counts(int64_t *to) const {
+        to[0] = to[1] = 0;
+#ifdef WITH_SDRAM
+        if (memory) {
+            to[0] = memory->edge;
+            to[1] = memory->words_moved;
+        }
+#endif
+    }
+
+    // Write words of `planes` bytes, all bytes of a word before the next word, as an SDRAM needs them.
+    void write_words(uint32_t tile, uint32_t number, const uint8_t *data, int64_t count, int64_t planes) {
+        top.configuration_tile = tile;
+        top.configuration_memory = number;
+        top.configuration_write_enable = 1;
+        for (int64_t place = 0; place < count; ++place) {
+            top.configuration_index = place;
+            for (int64_t plane = 0; plane < planes; ++plane) {
+                top.configuration_plane = plane;
+                top.configuration_write_data = *data++;
+                clock();
+            }
+        }
+        top.configuration_write_enable = 0;
+        for (int64_t cycle = 0; cycle < latency; ++cycle) clock();
     }
 
     ~Simulator() { top.final(); }
@@ -181,6 +248,7 @@ private:
 
     // A cycle without packets. The falling edge must be evaluated too, otherwise Verilator sees no rising edge.
     void clock() {
+        clock_memory();
         top.eval();
         top.clk = 1;
         top.eval();
@@ -193,8 +261,38 @@ private:
         return false;
     }
 
+    // The edges of the memory's clock before the next one of the design. False after a violation of the chip's rules.
+    bool clock_memory() {
+#ifdef WITH_SDRAM
+        if (!memory || !memory->rule.empty()) return !memory;
+        bool is_high = false;
+        for (now += period; next_edge < now; next_edge += memory_step) {
+            // The pins are registers of this clock, so their levels before the edge are those after the last one.
+            const SdramPins pins{top.sdram_command, top.sdram_bank, top.sdram_address,
+                                 top.sdram_data_o,  top.sdram_mask, top.sdram_data_enable != 0};
+            if (!memory->step(pins)) {
+                fail("the chip refuses " + memory->rule + " at edge " + std::to_string(memory->edge) + ": " +
+                     memory->text);
+                return false;
+            }
+            // The falling edge before the first one has been evaluated with the clock of the design.
+            if (is_high) top.eval();
+            top.sdram_clk = 1;
+            top.eval();
+            top.sdram_clk = 0;
+            is_high = true;
+            // Data pins that are not driven change at random.
+            on_board.push_back(memory->driving ? memory->word : noise.next() & ((UINT64_C(1) << memory->rules.width) - 1));
+            top.sdram_data_i = on_board.front();
+            on_board.pop_front();
+        }
+#endif
+        return true;
+    }
+
     // One clock cycle with traffic at all ports.
     bool cycle() {
+        if (!clock_memory()) return false;
         if (offered == NOTHING && !random.chance(idle)) offer();
         top.i_valid = offered != NOTHING;
         top.o_ready = ready = !random.chance(stall);
@@ -341,6 +439,13 @@ private:
     Kind offered = NOTHING;
     bool ready = false, holding = false;
     Record held{};
+#ifdef WITH_SDRAM
+    std::unique_ptr<SdramDevice> memory;
+    std::deque<uint32_t> on_board;  // words on their way from the chip
+    Random noise;
+    int64_t period = 0, memory_step = 0;  // of the clocks of the design and of the memory, in half units of time
+    int64_t now = 0, next_edge = 0;  // of the design's last edge, and the memory's next
+#endif
 };
 
 }  // namespace
@@ -372,6 +477,18 @@ void relations(Simulator *simulator, int64_t latency, int64_t sources, int64_t s
     simulator->spike_destinations = spike_destinations;
     simulator->tick_destinations = tick_destinations;
     simulator->ack_destinations = ack_destinations;
+}
+
+int connect_sdram(Simulator *simulator, const int64_t *rules, int64_t read_delay, int64_t core_period,
+                  int64_t memory_period) {
+    return simulator->connect_sdram(rules, read_delay, core_period, memory_period);
+}
+
+void sdram_counts(const Simulator *simulator, int64_t *to) { simulator->sdram_counts(to); }
+
+void write_words(Simulator *simulator, uint32_t tile, uint32_t memory, const uint8_t *data, int64_t count,
+                 int64_t planes) {
+    simulator->write_words(tile, memory, data, count, planes);
 }
 
 void write_bytes(Simulator *simulator, uint32_t tile, uint32_t memory, uint32_t plane, uint32_t first,

@@ -4,9 +4,11 @@ One C++ file serves all designs: this component adapts packets of any fields and
 a packet lacks reads as 0, and a field without a port is driven with 0.
 """
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.sdram.crossing import SdramCrossing
 
 __all__ = ["Harness"]
 
@@ -15,6 +17,7 @@ _VALUE_BITS = 32
 _MOST_TILES = 64  # a destination set is one 64-bit word in C++
 _FIELDS = {"kind": 2, "parity": 1, "last": 1, "axon": _AXON_BITS, "value": signed(_VALUE_BITS)}
 _CONFIGURATION = {"tile": 8, "write_enable": 1, "memory": 8, "plane": 16, "index": 32, "write_data": 8}
+_SDRAM = {"command": 4, "bank": 2, "address": 16, "mask": 4, "data_o": 32, "data_enable": 1}
 
 
 class Harness(wiring.Component):
@@ -24,7 +27,8 @@ class Harness(wiring.Component):
     ----------
     design : Component
         Any component with the packet streams ``i`` and ``o``, a ``configuration`` port and ``reset``. ``ValueError`` if
-        the axons or values of its packets have more than 32 bits.
+        the axons or values of its packets have more than 32 bits. If it has a port ``sdram``, it has a ``fabric`` with
+        the parameters of the memory, and the controller is built in the clock domain ``sdram``.
 
     Members
     -------
@@ -42,10 +46,14 @@ class Harness(wiring.Component):
         ``steps_done`` of the design, one bit per tile: high when a step ends in the tile. 0 if the design has none.
     reset : Signal, in
         Reset of the design.
+    sdram_NAME : Signal, out
+    sdram_data_i : Signal(32), in
+        Pins of the chip, as `spikeloom.hdl.sdram.controller.SdramPinSignature`, if the design has a port ``sdram``.
     """
 
     def __init__(self, design: wiring.Component) -> None:
         self.design = design
+        self.has_sdram = "sdram" in design.signature.members
         for stream in (design.i, design.o):
             for name, width in (("axon", _AXON_BITS), ("value", _VALUE_BITS)):
                 found = _fields(stream).get(name, 0)
@@ -64,6 +72,8 @@ class Harness(wiring.Component):
                 **{f"o_{name}": Out(shape) for name, shape in _FIELDS.items()},
                 **{f"configuration_{name}": In(width) for name, width in _CONFIGURATION.items()},
                 "configuration_read_data": Out(8),
+                **({f"sdram_{name}": Out(width) for name, width in _SDRAM.items()} if self.has_sdram else {}),
+                **({"sdram_data_i": In(32)} if self.has_sdram else {}),
             }
         )
 
@@ -92,7 +102,16 @@ class Harness(wiring.Component):
             if name == "tile" and "tile" not in design.configuration.signature.members:
                 continue
             m.d.comb += getattr(design.configuration, name).eq(getattr(self, f"configuration_{name}"))
+        if self.has_sdram:
+            self._connect_sdram(m)
         return m
+
+    def _connect_sdram(self, m: Module) -> None:
+        m.submodules.sdram = crossing = SdramCrossing(self.design.fabric.sdram)
+        wiring.connect(m, self.design.sdram, crossing.port)
+        m.d.comb += crossing.pins.data_i.eq(self.sdram_data_i)
+        for name in _SDRAM:
+            m.d.comb += getattr(self, f"sdram_{name}").eq(Value.cast(getattr(crossing.pins, name)))
 
 
 def _fields(stream) -> dict[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.cli import refused, write_network
+from harness.cli import refused, sentence, write_network
 
 from spikeloom.cli.app import main
 from spikeloom.frontends.saving import save
@@ -88,6 +88,18 @@ def test_simulate_the_fabric_for_a_board_or_with_other_fields(network, capsys, s
     assert summary["spikes_compared"] > 0
     assert 0 < summary["core_cycles_per_image"] <= summary["cycles_per_image"]
     assert ("chosen for icebreaker: " in said.err) == ("--board" in options)
+
+
+def test_simulate_with_weights_in_sdram(network, capsys, shared_build):
+    """At the clocks of the board; the pins have no model of its memory."""
+    shared_build("build/simulate")
+    options = ["--board", "ulx3s-12f", "--core", "weight_memory=sdram", "--core", "lanes=1", "--images", "3", "--json"]
+    main(["simulate", network, "--backend", "rtl", *options])
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["mismatches"] == 0
+    assert summary["spikes_compared"] > 0
+    message = sentence(capsys, "simulate", network, *options)
+    assert message.endswith("use spikeloom simulate --backend rtl, or --core weight_memory=block")
 
 
 def test_a_raster_of_values(tmp_path, capsys):

@@ -13,7 +13,7 @@ from spikeloom.sim.sdram.chips import BOARDS
 from spikeloom.sim.sdram.parameters import SdramParameters
 from spikeloom.simulators import build as build_module
 from spikeloom.simulators import verilator as verilator_module
-from spikeloom.simulators.build import compile_design, compile_tiles
+from spikeloom.simulators.build import check_simulated, compile_design
 from spikeloom.simulators.cache import Cache
 from spikeloom.simulators.verilator import SimulationError
 
@@ -109,7 +109,7 @@ def test_refuses_a_packet_that_is_too_wide(tmp_path):
     gc.collect()  # unused designs are collected here, and in no other test
 
 
-def test_refuses_weights_in_sdram(tmp_path):
+def test_pins_have_no_sdram():
     fabric = FabricConfig(
         name="streamed",
         core=CoreParameters(weight_memory="sdram"),
@@ -117,7 +117,7 @@ def test_refuses_weights_in_sdram(tmp_path):
     )
     with pytest.raises(
         SimulationError,
-        match=r"^fabric streamed has its weights in SDRAM, which compiled simulations do not have: use --backend "
-        r"reference, which gives the same results, or --core weight_memory=block$",
+        match=r"^fabric streamed has its weights in SDRAM, which simulations at the pins of the board do not have: use "
+        r"spikeloom simulate --backend rtl, or --core weight_memory=block$",
     ):
-        compile_tiles(fabric, tmp_path, announce=print)
+        check_simulated(fabric)
