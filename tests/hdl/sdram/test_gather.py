@@ -108,6 +108,17 @@ def test_what_is_lost_is_said(request):
     assert 0 < lost < len(writes)
     assert memory.keys() <= last.keys()
     assert requests
+    check_what_is_left(rng)
+
+
+def check_what_is_left(rng, gather=None):
+    """Of consecutive bytes, what is not lost lies where it belongs."""
+    writes = in_order(rng, 6, 300)
+    for pace in ({"busy": 0.3, "full": 0.4}, {"idle": 0.8, "full": 0.8}):
+        memory, requests, lost = run(rng, ULX3S, writes, **pace, gather=gather)
+        assert memory.items() <= dict(writes).items()
+        assert 0 < lost < len(writes) // ULX3S.burst_bytes
+        assert len({count for _, count in requests}) > 1
 
 
 def test_writes_are_sent_after_a_pause(request):
@@ -119,8 +130,13 @@ def test_writes_are_sent_after_a_pause(request):
 
 MUTATIONS = {
     "bytes of the burst before": ("present.eq(Mux(same, present, 0) | here)", "present.eq(present | here)"),
-    "longest request": ("(number == following) & (length != CHUNK)", "number == following"),
-    "another burst": ("(number == following) & (length", "(length"),
+    "longest request": ("adjacent & (length != CHUNK)", "adjacent"),
+    "another burst": ("adjacent & (length", "(length"),
+    "a burst behind a lost one": ("succeeds & (push | sent)", "succeeds"),
+    "a lost burst behind another": (
+        "adjacent.eq(succeeds & (push | sent)), sent.eq(0)",
+        "adjacent.eq(succeeds & (push | sent))",
+    ),
     "a burst without its request": (
         "push.eq(complete & self.writes.ready & (~ends | room))",
         "push.eq(complete & self.writes.ready)",
@@ -133,6 +149,10 @@ MUTATIONS = {
 def test_a_planted_bug_is_found(mutation):
     rng = rng_of(mutation)
     wrong = mutated(module, *MUTATIONS[mutation])
+    if "lost" in mutation:
+        with pytest.raises(AssertionError, match="dict_items"):
+            check_what_is_left(rng, wrong.ByteGatherer(ULX3S))
+        return
     writes = in_order(rng, 6, 200)
     for _ in range(20):
         writes += in_order(rng, int(rng.integers(200)), int(rng.integers(1, 5)))

@@ -3,12 +3,20 @@
 from dataclasses import replace
 from functools import partial
 
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
 from spikeloom.boards.qor.measure import ICE40_UP5K, Block
 from spikeloom.boards.sizing.choose import lane_banks
+from spikeloom.boards.targets.registry import find_board
 from spikeloom.hdl.attention.unit import AttentionUnit
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.hdl.noc.router import Router
+from spikeloom.hdl.sdram.controller import SdramController, SdramPinSignature
+from spikeloom.hdl.sdram.crossing import SdramCrossing
+from spikeloom.hdl.sdram.weight_memory import WeightMemory
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.sim.attention.attention import PIPELINE_CYCLES, AttentionParameters
 from spikeloom.sim.core.features import WITHOUT_FEATURES
@@ -16,6 +24,8 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.weights import WeightMemoryParameters
 
 __all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core", "small_mesh"]
 
@@ -104,6 +114,42 @@ def attention_block(tokens: int, rows: int) -> Block:
     )
 
 
+def _ulx3s_sdram() -> SdramParameters:
+    """Return the controller of an ULX3S, at the clock at which its memory is to run."""
+    found = find_board("ulx3s-85f").sdram_parameters
+    assert found is not None
+    return replace(found, clock_hz=120_000_000)
+
+
+class _WeightMemoryWithChip(wiring.Component):
+    """The weight memory of a core of four lanes, with the controller in its own clock domain: all that a fabric has
+    between the core and the pins of the chip."""
+
+    def __init__(self, parameters: WeightMemoryParameters) -> None:
+        self._memory = WeightMemory(parameters, 0)
+        self._crossing = SdramCrossing(parameters.sdram)
+        members = dict(self._memory.signature.members)
+        del members["memory"]
+        super().__init__({**members, "pins": Out(SdramPinSignature(parameters.sdram))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = self._memory
+        m.submodules.crossing = crossing = self._crossing
+        wiring.connect(m, memory.memory, crossing.port)
+        wiring.connect(m, crossing.pins, wiring.flipped(self.pins))
+        for name in ("configuration", "rows", "words"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(memory, name))
+        m.d.comb += [memory.clear.eq(self.clear), memory.reset.eq(self.reset)]
+        return m
+
+
+def _weight_memory() -> _WeightMemoryWithChip:
+    return _WeightMemoryWithChip(
+        WeightMemoryParameters(sdram=_ulx3s_sdram(), word_bits=32, words=1 << 23, row_words=256)
+    )
+
+
 BLOCKS = (
     *(
         Block(
@@ -165,5 +211,21 @@ BLOCKS = (
         minimum_fmax_mhz=120,
     ),
     Block(name="fabric", variant="4x4", make=_small_tiles, minimum_fmax_mhz=100, asked_mhz=115.0),
+    # The controller alone, and with all that is between it and a core, of which the slower of the two clocks counts.
+    Block(
+        name="sdram-controller",
+        variant="ulx3s",
+        make=lambda: SdramController(_ulx3s_sdram()),
+        maximum_lut=1200,
+        minimum_fmax_mhz=120,
+    ),
+    Block(
+        name="sdram-weight-memory",
+        variant="ulx3s",
+        make=_weight_memory,
+        maximum_lut=2500,
+        minimum_fmax_mhz=110,
+        asked_mhz=140.0,
+    ),
     *(attention_block(tokens, rows) for tokens, rows in ATTENTION_SHAPES),
 )

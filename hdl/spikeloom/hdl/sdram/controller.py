@@ -150,7 +150,7 @@ class SdramController(wiring.Component):
         activate = Signal()
         finish = Signal()  # it is the last one of the segment
         advance = Signal()  # `following` becomes `current`
-        hold = Signal()  # a refresh or the initialisation: no command of a segment
+        hold = Signal(init=1)  # a refresh or the initialisation: no command of a segment
         m.d.comb += [
             finish.eq(column & (current.left == 0)),
             advance.eq(following.valid & (~current.valid | finish)),
@@ -258,13 +258,13 @@ class SdramController(wiring.Component):
             ),
             name="offered",
         )
-        # The last burst of the request, relative to the row in which it begins. If a bit beyond the column is set, the
-        # request continues in the next row, without the bursts that belong to this one.
+        # The last burst of the request, relative to the row in which it begins: a register, because it decides when the
+        # next request is taken. If a bit beyond the column is set, the request continues in the next row, without the
+        # bursts that belong to this one.
         end = Signal(max(p.count_bits, columns) + 1)
         crosses = Signal()
         start = request.address[:columns]
         m.d.comb += [
-            end.eq(request.count + start),
             crosses.eq(end[columns:].any()),
             offered.valid.eq(valid),
             offered.write.eq(request.write),
@@ -272,13 +272,21 @@ class SdramController(wiring.Component):
             offered.left.eq(Mux(crosses, ~start, request.count)),
             self.requests.ready.eq(~valid | (taken & ~crosses)),
         ]
+        rest = Cat(end[:columns], end[columns:] - 1)
         with m.If(valid & taken & crosses):
+            # The rest begins at column 0, so that its length is its end.
             m.d.sync += [
                 request.address.eq(Cat(Const(0, columns), request.address[columns:] + 1)),
-                request.count.eq(Cat(end[:columns], end[columns:] - 1)),
+                request.count.eq(rest),
+                end.eq(rest),
             ]
         with m.If(self.requests.ready):
-            m.d.sync += [valid.eq(self.requests.valid), request.eq(self.requests.payload)]
+            given = self.requests.payload
+            m.d.sync += [
+                valid.eq(self.requests.valid),
+                request.eq(given),
+                end.eq(given.count + given.address[:columns]),
+            ]
         return offered
 
     def _send(
@@ -322,24 +330,33 @@ class SdramController(wiring.Component):
         ``busy`` marks a command of a segment; ``hold`` prevents such commands.
         """
         p, pins, timing = self.parameters, self.pins, self.parameters.timing
+        # `due`, `waited` and `hold` are registers that are set one cycle ahead: every command depends on them, and the
+        # comparisons of the counters would be in front of all its conditions.
         due = Signal()
         period = Signal(range(p.refresh_period), init=p.refresh_period - 1)
-        with m.If(period == 0):
-            m.d.sync += [period.eq(p.refresh_period - 1), due.eq(1)]
-        with m.Else():
-            m.d.sync += period.eq(period - 1)
+        expires = Signal()
+        m.d.comb += expires.eq(period == 0)
+        m.d.sync += period.eq(Mux(expires, p.refresh_period - 1, period - 1))
+        with m.If(expires):
+            m.d.sync += due.eq(1)
         quiet = self._timer(m, "quiet", busy, p.refresh_wait - 1)
 
         left = Signal(range(max(timing.power_up, timing.rfc, timing.rp, timing.mrd) + 1), init=timing.power_up - 1)
         refreshes = Signal(range(_REFRESHES), init=_REFRESHES - 1)
-        waited = Signal()
-        m.d.comb += [waited.eq(left == 0), hold.eq(1)]
+        waited, ends = Signal(), Signal()  # `ends`: `waited` is set in the next cycle
+        m.d.comb += ends.eq(left == 1)
         with m.If(~waited):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - 1), waited.eq(ends)]
 
         def send(command: SdramCommand, cycles: int, address: int = 0) -> list:
             # The following command is sent `cycles` cycles later.
-            return [pins.command.eq(command), pins.bank.eq(0), pins.address.eq(address), left.eq(cycles - 1)]
+            return [
+                pins.command.eq(command),
+                pins.bank.eq(0),
+                pins.address.eq(address),
+                left.eq(cycles - 1),
+                waited.eq(cycles == 1),
+            ]
 
         with m.FSM():
             with m.State("POWER UP"), m.If(waited):
@@ -352,14 +369,21 @@ class SdramController(wiring.Component):
                 with m.Elif(~self.ready):
                     m.next = "MODE"
                 with m.Else():
+                    m.d.sync += hold.eq(timing.rfc != 1)
                     m.next = "RUN"
             with m.State("MODE"), m.If(waited):
-                m.d.sync += [*send(SdramCommand.LOAD_MODE, timing.mrd, mode_register(timing.cas_latency))]
-                m.d.sync += self.ready.eq(1)
+                m.d.sync += [
+                    *send(SdramCommand.LOAD_MODE, timing.mrd, mode_register(timing.cas_latency)),
+                    hold.eq(timing.mrd != 1),
+                    self.ready.eq(1),
+                ]
                 m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += hold.eq(due | ~waited)
-                with m.If(due & quiet):
+                with m.If(~waited & ends):
+                    m.d.sync += hold.eq(due)
+                with m.If(expires):
+                    m.d.sync += hold.eq(1)
+                with m.If(due & quiet & waited):
                     m.d.sync += send(SdramCommand.PRECHARGE, timing.rp, AUTO_PRECHARGE)
                     # The rows of both segments are closed now. A segment in progress continues at its current column.
                     m.d.sync += [current.active.eq(0), following.active.eq(0)]

@@ -70,11 +70,22 @@ class ByteGatherer(wiring.Component):
         m = Module()
         p = self.parameters
         byte_bits = bits_for(p.burst_bytes)
-        # Registered, because the configuration port comes from far away.
-        enable = Signal()
-        address, byte = Signal(len(self.address), reset_less=True), Signal(8, reset_less=True)
-        m.d.sync += [enable.eq(self.enable), address.eq(self.address), byte.eq(self.data)]
-        place, burst = address[:byte_bits], address[byte_bits:]
+        # Registered, because the configuration port comes from far away. A second stage compares the burst with that of
+        # the byte before, which would otherwise be in front of everything that follows from it.
+        given, enable = Signal(), Signal()
+        given_address, given_byte = Signal(len(self.address), reset_less=True), Signal(8, reset_less=True)
+        m.d.sync += [given.eq(self.enable), given_address.eq(self.address), given_byte.eq(self.data), enable.eq(given)]
+        place, burst, byte = Signal(byte_bits), Signal(p.address_bits), Signal(8)
+        after = Signal(p.address_bits)  # `burst` + 1
+        repeats, succeeds = Signal(), Signal()  # `burst` is that of the byte before, or the one after it
+        with m.If(given):
+            m.d.sync += [
+                Cat(place, burst).eq(given_address),
+                byte.eq(given_byte),
+                after.eq(given_address[byte_bits:] + 1),
+                repeats.eq(given_address[byte_bits:] == burst),
+                succeeds.eq(given_address[byte_bits:] == after),
+            ]
 
         quiet = Signal(range(QUIET_CYCLES + 1))
         with m.If(enable):
@@ -90,7 +101,7 @@ class ByteGatherer(wiring.Component):
         present = Signal(p.burst_bytes)
         same, complete, push = Signal(), Signal(), Signal()
         m.d.comb += [
-            same.eq(some & (burst == number)),
+            same.eq(some & repeats),
             complete.eq(some & Mux(enable, ~same, is_quiet)),
             self.writes.payload.data.eq(bytes_of),
             self.writes.payload.keep.eq(~present),
@@ -107,12 +118,13 @@ class ByteGatherer(wiring.Component):
 
         # The chunk of bursts that have been sent and not yet requested.
         length = Signal(range(CHUNK + 1))
-        first, following = Signal(p.address_bits), Signal(p.address_bits)
+        first = Signal(p.address_bits)
+        sent, adjacent = Signal(), Signal()  # the burst before has been sent; the burst being gathered is the next one
         pending = Signal()  # a request waits until it is taken
         request = Signal(self.requests.payload.shape())
         ends, emit, continues, room = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            continues.eq((number == following) & (length != CHUNK)),
+            continues.eq(adjacent & (length != CHUNK)),
             # A chunk ends with a burst that does not belong to it, or when there is none for a while.
             ends.eq((length != 0) & Mux(complete, ~continues, is_quiet & ~some)),
             # A burst is never sent without its request, nor a request without its bursts: the memory would wait for
@@ -123,8 +135,11 @@ class ByteGatherer(wiring.Component):
             self.writes.valid.eq(complete & (~ends | room)),
             self.lost.eq(complete & enable & ~push),
         ]
+        with m.If(enable & ~same):
+            m.d.sync += [adjacent.eq(succeeds & (push | sent)), sent.eq(0)]
+        with m.Elif(push):
+            m.d.sync += sent.eq(1)
         with m.If(push):
-            m.d.sync += following.eq(number + 1)
             with m.If(emit | (length == 0)):
                 m.d.sync += [first.eq(number), length.eq(1)]
             with m.Else():
@@ -135,7 +150,7 @@ class ByteGatherer(wiring.Component):
         m.d.comb += [
             self.requests.valid.eq(pending),
             self.requests.payload.eq(request),
-            self.busy.eq(Cat(enable, some, length != 0, pending).any()),
+            self.busy.eq(Cat(given, enable, some, length != 0, pending).any()),
         ]
         with m.If(self.requests.ready):
             m.d.sync += pending.eq(0)

@@ -119,17 +119,20 @@ class WeightMemory(wiring.Component):
         left, following = Signal(p.sdram.address_bits + 1), Signal(p.sdram.address_bits)
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=p.sdram.burst_bits).create()
         starts = registers.control[0]
-        is_short = left <= _CHECKED
-        checked = Signal(range(_CHECKED))  # bursts of the next request minus one
-        m.d.comb += checked.eq(Mux(is_short, left - 1, _CHECKED - 1))
+        # Bursts of the next request minus one, and whether it is the last one: registers like `check_wants` below.
+        checked, is_last = Signal(range(_CHECKED)), Signal()
+        m.d.sync += [is_last.eq(left <= _CHECKED), checked.eq(Mux(left <= _CHECKED, left - 1, _CHECKED - 1))]
 
         # Bursts on their way to the host. `for_checksum` says to which of the two.
         flight, for_checksum = Signal(range(_CHECKED + 1)), Signal()
         host_wants, host_asks, host_accepted = Signal(), Signal(), Signal()
+        # Registers, because the comparisons of addresses would be in front of the core's requests. Each is out of date
+        # for one cycle after its request has been accepted; nothing is asked then, because a burst is on its way.
         read_wants, check_wants = Signal(), Signal()
+        read_wanted = Signal()
+        m.d.comb += read_wanted.eq(wanted & is_other & ~gather.busy)
+        m.d.sync += [read_wants.eq(read_wanted), check_wants.eq((left != 0) & ~read_wanted & ~gather.busy)]
         m.d.comb += [
-            read_wants.eq(wanted & is_other & ~gather.busy),
-            check_wants.eq((left != 0) & ~read_wants & ~gather.busy),
             host_wants.eq(read_wants | check_wants),
             host_asks.eq(host_wants & (flight == 0) & ~gearbox.busy),
         ]
@@ -186,9 +189,9 @@ class WeightMemory(wiring.Component):
         m.d.comb += port.read_data.eq(of_registers.read_data | of_weights)
 
         with m.If(host_accepted & ~read_wants):
-            m.d.sync += [left.eq(left - checked - 1), following.eq(following + checked + 1)]
+            m.d.sync += [left.eq(Mux(is_last, 0, left - _CHECKED)), following.eq(following + _CHECKED)]
         with m.If(starts):
-            m.d.sync += [left.eq(registers.checksum_bursts), following.eq(registers.checksum_first)]
+            m.d.sync += [left.eq(registers.checksum_bursts), following.eq(registers.checksum_first), check_wants.eq(0)]
         m.d.sync += [crc.data.eq(bursts.payload), crc.valid.eq(to_host & for_checksum), crc.start.eq(starts)]
 
         lost = Signal()
