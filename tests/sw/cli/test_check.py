@@ -177,6 +177,20 @@ def test_where_the_weights_lie(capsys):
     assert "weights of hidden, digit in SDRAM: 0.102 of 33.6 MB; everything else in block RAM" in text
 
 
+@pytest.mark.parametrize(
+    ("board", "lanes", "megabytes"), [("icesugar-pro", 4, 33.6), ("icepi-zero", 4, 33.6), ("colorlight-5a75b", 8, 4.19)]
+)
+def test_boards_with_sdram(capsys, board, lanes, megabytes):
+    """With 16 data pins a burst has 32 bits, with 32 it has 64: as wide is a weight word at most."""
+    main(["check", str(shipped("digits-mlp.nir")), "--board", board, "--core", "weight_memory=sdram", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert set(said["weights_in"].values()) == {"SDRAM"}
+    main(["check", str(shipped("digits-mlp.nir")), "--board", board, "--core", "weight_memory=sdram"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"of {megabytes:g} MB; everything else in block RAM" in text
+    assert said["core"]["lanes"] == lanes
+
+
 def test_a_board_without_sdram(capsys):
     options = ["--board", "icebreaker", "--core", "weight_memory=sdram"]
     message = refused(capsys, "check", str(shipped("digits-mlp.nir")), *options)

@@ -34,16 +34,20 @@ def connect_sdram(m: Module, platform: Any, board: BoardDescription, pins: Any, 
 
     # The ports invert pins that are active low, and the levels of the command are those of the pins.
     write_enable, column, row, select = pins.command
+    # Every command has the chip selected, NOP included, so a select that is tied low on the board loses nothing.
     for name, level in (("we", write_enable), ("cas", column), ("ras", row), ("cs", select)):
-        output(name, ~level)
+        if name != "cs" or hasattr(chip, name):
+            output(name, ~level)
     output("ba", pins.bank)
     output("a", pins.address)
-    output("dqm", pins.mask)
-    m.submodules.sdram_clk_en = clock_enable = io.Buffer("o", chip.clk_en)
+    if board.sdram.masks:
+        output("dqm", pins.mask)
+    if hasattr(chip, "clk_en"):
+        m.submodules.sdram_clk_en = clock_enable = io.Buffer("o", chip.clk_en)
+        m.d.comb += clock_enable.o.eq(1)
     m.submodules.sdram_clk = clock = io.DDRBuffer("o", chip.clk, o_domain=_DOMAIN)
     m.submodules.sdram_dq = data = io.FFBuffer("io", chip.dq, i_domain=_DOMAIN, o_domain=_DOMAIN)
     m.d.comb += [
-        clock_enable.o.eq(1),
         # Low in the first half of the cycle, high in the second.
         clock.o[0].eq(0),
         clock.o[1].eq(1),

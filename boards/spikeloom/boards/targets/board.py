@@ -110,6 +110,8 @@ class EthernetPins:
 class SdramPins:
     """A single data rate SDRAM at pins of an ECP5.
 
+    A platform whose resource has no chip select, clock enable or byte masks has them tied on the board.
+
     Parameters
     ----------
     chip : str
@@ -118,6 +120,8 @@ class SdramPins:
         Clock of the memory in Hz.
     more_column_bits : int
         Bits by which the column of the board's largest chip exceeds that of the smallest.
+    masks : bool
+        Whether the byte masks are connected.
     number : int
         Number of the platform's resource ``sdram``.
     """
@@ -125,6 +129,7 @@ class SdramPins:
     chip: str
     clock_hz: int
     more_column_bits: int = 0
+    masks: bool = True
     number: int = 0
 
     @property
@@ -134,6 +139,7 @@ class SdramPins:
             chip=SDRAM_CHIPS[self.chip],
             clock_hz=self.clock_hz,
             more_column_bits=self.more_column_bits,
+            masks=self.masks,
             # The longest row: 16,384 weights of 8 bits in bursts of 4 bytes, and a burst for a row that begins within.
             count_bits=13,
             # Words and commands pass a register at the pins that the controller does not have.

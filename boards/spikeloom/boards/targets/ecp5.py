@@ -126,6 +126,8 @@ ECP5_BOARDS = (
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
         line="the pads of the LED and of connector J19",
         ethernet=_ethernet(rx_delay_s=2e-9),  # the first of two
+        # Two chips side by side, with two banks. Select, clock enable and byte masks are tied.
+        sdram=SdramPins(chip="colorlight-5a75b", clock_hz=_SDRAM_HZ, masks=False),
         flash_command=("openFPGALoader", "--board", "colorlight", "{bitstream}"),
     ),
     BoardDescription(
@@ -134,6 +136,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-25F",
         platform=ICESugarProPlatform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        sdram=SdramPins(chip="icesugar-pro", clock_hz=_SDRAM_HZ),
         flash_command=("icesprog", "{bitstream}"),
     ),
     BoardDescription(
@@ -143,6 +146,7 @@ ECP5_BOARDS = (
         platform=IcepiZero1_3Platform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
         usb=UsbPins(where="the first of its two USB connectors"),
+        sdram=SdramPins(chip="icepi-zero", clock_hz=_SDRAM_HZ),
         flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),
     ),
     BoardDescription(
