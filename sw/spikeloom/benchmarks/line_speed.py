@@ -43,7 +43,9 @@ from spikeloom.sim.host.ethernet import (
     UDP_HEADER,
     link_over_udp,
 )
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.readout import ReadoutMode
+from spikeloom.sim.host.usb import FULL_SPEED_HZ
 from spikeloom.sim.lib.files import FileError, write_whole
 from spikeloom.sim.lib.formats import BENCHMARK_FILE
 
@@ -54,24 +56,30 @@ MODEL = "mnist-mlp-128.nir"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Line of a board: clock of its fabric in hertz, and clock cycles per bit of a serial line, 0 for Ethernet."""
+    """Line of a board: clock of its fabric in hertz, kind of link, and clock cycles per bit of a serial line."""
 
     board: str
     clock_hz: int
-    divisor: int
+    kind: LinkKind = LinkKind.UART
+    divisor: int = 0
 
     def run(self, fabric: FabricConfig, arguments: tuple[Any, ...], directory: Path) -> list[_Done]:
         """Run `_do_all` with ``arguments`` at the pins of ``fabric`` with this line."""
-        if self.divisor:
-            found, _ = do_at_pins(fabric, _do_all, arguments, directory, divisor=self.divisor)
-        else:
-            ethernet_hz = ETHERNET_HZ * _SIMULATED_HZ / self.clock_hz
-            found, _ = do_at_pins(fabric, _do_all, arguments, directory, ethernet_hz=ethernet_hz)
+        # The clock of the line has the ratio to that of the fabric that it has on the board.
+        scale = _SIMULATED_HZ / self.clock_hz
+        options: dict[str, Any] = {"divisor": self.divisor}
+        if self.kind is LinkKind.USB:
+            options = {"usb_hz": FULL_SPEED_HZ * scale}
+        elif self.kind is LinkKind.UDP:
+            options = {"ethernet_hz": ETHERNET_HZ * scale}
+        found, _ = do_at_pins(fabric, _do_all, arguments, directory, **options)
         return cast("list[_Done]", found)
 
     def busy(self, done: _Done, cycles: float) -> dict[str, float]:
         """Return the shares of ``cycles``, those of all images, in which the line is busy."""
-        if self.divisor:
+        if self.kind is LinkKind.USB:
+            return {"bus": done.bus_s * _SIMULATED_HZ / cycles}
+        if self.kind is LinkKind.UART:
             bits = 10 * self.divisor
             return {
                 "line to the board": done.sent * bits / cycles,
@@ -92,7 +100,8 @@ LINES = {
     # The clocks with which these boards are built (qor/board-*.json).
     "uart, 3 Mbaud": Line(board="ulx3s-85f", clock_hz=90_000_000, divisor=30),
     "uart, 12 Mbaud": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=11),
-    "udp, 1 Gbit/s": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=0),
+    "usb, full speed": Line(board="ulx3s-85f", clock_hz=90_000_000, kind=LinkKind.USB),
+    "udp, 1 Gbit/s": Line(board="ecpix5-85", clock_hz=132_000_000, kind=LinkKind.UDP),
 }
 """Links by name."""
 ENCODERS: dict[str, Encoder] = {
@@ -147,7 +156,7 @@ class Rate:
 
 
 class _Counted(Transport):
-    """Wrapper of a transport that counts the bytes in each direction."""
+    """Wrapper of a transport that counts the bytes in each direction, and the seconds in which a bus is busy."""
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
@@ -164,6 +173,11 @@ class _Counted(Transport):
         self.received += len(data)
         self.frames_received += data.count(0)
         return data
+
+    @property
+    def bus_s(self) -> float:
+        """Seconds in which a USB bus has carried data; 0 for other lines, which have one for each direction."""
+        return getattr(self._inner, "busy_s", 0.0)
 
     @property
     def counted(self) -> tuple[int, int, int, int]:
@@ -184,6 +198,7 @@ class _Done:
     received: int
     frames_sent: int
     frames_received: int
+    bus_s: float
     core_cycles: int
     alone: list[NDArray[np.int64]]
     latencies_s: list[float]
@@ -210,12 +225,13 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task], alone
         board.load(program)
         for task in tasks:
             core_cycles = _core_cycles(board)  # its answer comes after everything that was still under way
-            start, counted = line.now(), line.counted
+            start, counted, bus_s = line.now(), line.counted, line.bus_s
             output = _do(board, program, task, task.inputs)
             end = line.now()
             sent, received, frames_sent, frames_received = (
                 after - before for before, after in zip(counted, line.counted, strict=True)
             )
+            bus_s = line.bus_s - bus_s
             core_cycles = _core_cycles(board) - core_cycles
             outputs, latencies = [], []
             for image in range(alone):
@@ -232,6 +248,7 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task], alone
                     received=received,
                     frames_sent=frames_sent,
                     frames_received=frames_received,
+                    bus_s=bus_s,
                     core_cycles=core_cycles,
                     alone=outputs,
                     latencies_s=latencies,
@@ -290,7 +307,7 @@ def measure(
     rates = []
     for name in lines:
         line = LINES[name]
-        built = fabric if line.divisor else replace(fabric, link=link_over_udp(fabric.link))
+        built = replace(fabric, link=link_over_udp(fabric.link)) if line.kind is LinkKind.UDP else fabric
         found = line.run(built, (replace(program, fabric=built), tasks, alone), directory)
         for (encoder_name, on_board, mode), wanted, done in zip(ways, expected, found, strict=True):
             cycles = done.seconds * _SIMULATED_HZ / len(images)

@@ -30,6 +30,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.ethernet import EthernetParameters
 from spikeloom.sim.host.identity import Identity, LinkKind
 from spikeloom.sim.host.readout import ReadoutMode, answers, scores
+from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import as_inputs, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount
@@ -342,6 +343,7 @@ def do_at_pins(
     *,
     divisor: int = 4,
     ethernet_hz: float | None = None,
+    usb_hz: float | None = None,
     waves: bool = False,
     random_start: int | None = None,
     announce: Callable[[str], None] = print,
@@ -352,23 +354,29 @@ def do_at_pins(
 
     ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the other parameters are those of `PinsRunner`.
     ``work`` must be a module-level function; ``on_line`` is called with each line that the simulator prints. With
-    ``ethernet_hz``, the fabric has an Ethernet device instead of the UART, with this clock; that of the fabric is 100
-    MHz.
+    ``ethernet_hz`` or ``usb_hz``, the fabric has an Ethernet device with this clock, or a USB device with this bit
+    rate, instead of the UART; the clock of the fabric is 100 MHz.
     """
     from spikeloom.hdl.top.ethernet_top import EthernetTop
     from spikeloom.hdl.top.top import Top
+    from spikeloom.hdl.top.usb_top import UsbTop
     from spikeloom.hdl.top.verilog import write_verilog
     from spikeloom.simulators.build import check_simulated
-    from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, run_cocotb
+    from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, USB_TESTBENCH, run_cocotb
 
     check_simulated(fabric)
-    top: Top | EthernetTop
-    environment = {}
-    if ethernet_hz is None:
-        top, testbench = Top(fabric, divisor, link_kind=LinkKind.SIMULATION), TESTBENCH
-    else:
+    top: Top | EthernetTop | UsbTop
+    environment, parameters = {}, {}
+    if ethernet_hz is not None:
         top, testbench = EthernetTop(fabric, EthernetParameters()), ETHERNET_TESTBENCH
         environment["SPIKELOOM_ETHERNET_PS"] = f"{2 * round(1e12 / ethernet_hz / 2)}"
+    elif usb_hz is not None:
+        top, testbench = UsbTop(fabric, UsbParameters()), USB_TESTBENCH
+        # Four periods of its fast clock, each of two equal halves.
+        environment["SPIKELOOM_USB_PS"] = f"{8 * round(1e12 / usb_hz / 8)}"
+    else:
+        top, testbench = Top(fabric, divisor, link_kind=LinkKind.SIMULATION), TESTBENCH
+        parameters["DIVISOR"] = divisor
     verilog = write_verilog(top, "top", directory / "verilog", merge=True)
     job = directory / "run" / "job.pickle"
     job.parent.mkdir(parents=True, exist_ok=True)
@@ -381,7 +389,7 @@ def do_at_pins(
         test_module="spikeloom.simulators.simulated_board",
         build_dir=directory / "verilator",
         run_dir=job.parent,
-        parameters={"DIVISOR": divisor} if ethernet_hz is None else {},
+        parameters=parameters,
         environment={"SPIKELOOM_JOB": str(job.resolve()), **environment},
         waves=waves,
         random_start=random_start is not None,

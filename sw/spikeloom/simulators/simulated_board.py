@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import pickle
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from cocotb.triggers import ClockCycles, Event, First, Timer, ValueChange
 
 from spikeloom.host.transport import Transport
 from spikeloom.sim.host.ethernet import PREAMBLE, EthernetParameters, Station, udp_frame, udp_payload
+from spikeloom.simulators.usb_host import GAP, UsbHost
 
-__all__ = ["SimulatedEthernet", "SimulatedTransport", "do_job"]
+__all__ = ["SimulatedEthernet", "SimulatedTransport", "SimulatedUsb", "do_job"]
 
 _BLOCK = 256  # bytes per exchange with the UART model, as in testbench.v: each exchange wakes Python
 _PERIOD_NS = 10
@@ -141,6 +144,81 @@ class SimulatedEthernet(SimulatedTransport):
                 super().write(piece + b"\0")
 
 
+class _PinHost(UsbHost):
+    """The host at the pins, through ``usb_testbench.v``; each ``ctx`` is the testbench. A bit takes ``bit_ps``."""
+
+    def __init__(self, bit_ps: int) -> None:
+        super().__init__()
+        self._bit_ps = bit_ps
+
+    async def _settle(self, signal: Any) -> None:
+        """Wait for a change of ``signal``, and add the time that passes."""
+        start = get_sim_time("ps")
+        await ValueChange(signal)
+        self.cycle += round((get_sim_time("ps") - start) / self._bit_ps)
+
+    async def wait(self, ctx: Any, cycles: int) -> None:
+        await Timer(cycles * self._bit_ps, "ps")
+        self.cycle += cycles
+
+    async def send(self, ctx: Any, packet: bytes) -> None:
+        ctx.send_bytes.value = int.from_bytes(packet, "little")
+        ctx.send_count.value = len(packet)
+        ctx.send_request.value = 1 - int(ctx.send_done.value)
+        await self._settle(ctx.send_done)
+
+    async def receive(self, ctx: Any) -> bytes:
+        ctx.receive_request.value = 1 - int(ctx.receive_done.value)
+        await self._settle(ctx.receive_done)
+        count = int(ctx.received_count.value)
+        if not count:
+            return b""
+        packet = int(ctx.received_bytes.value) & (1 << 8 * count) - 1
+        await self.wait(ctx, GAP)
+        return packet.to_bytes(count, "little")
+
+    async def hold_reset(self, ctx: Any, cycles: int) -> None:
+        ctx.hold_reset.value = 1
+        await self.wait(ctx, cycles)
+        ctx.hold_reset.value = 0
+
+
+class SimulatedUsb(SimulatedTransport):
+    """Serial port of the USB device at the pins of the simulated top; for a bridged thread of cocotb."""
+
+    round_trip_s = 300e-6
+
+    def __init__(self, testbench: Any, bit_ps: int) -> None:
+        self._host = _PinHost(bit_ps)
+        self._bit_ps = bit_ps
+        super().__init__(testbench)
+        self._incoming = self._host.incoming
+
+    @property
+    def busy_s(self) -> float:
+        """Time for which the bus has carried data of the serial port."""
+        return self._host.busy_cycles * self._bit_ps * 1e-12
+
+    async def _send(self) -> None:
+        self._host.changed = self._on_change
+        await self._host.run(self._testbench)
+
+    async def _receive(self) -> None:
+        """The host receives as well."""
+
+    def _on_change(self) -> None:
+        self._queued = len(self._host.outgoing)
+        self._some_sent.set()
+        self._arrived.set()
+
+    async def _write(self, data: bytes) -> None:
+        self._host.outgoing += data
+        self._queued = len(self._host.outgoing)
+        while self._queued > _QUEUE:
+            self._some_sent.clear()
+            await self._some_sent.wait()
+
+
 @cocotb.test()
 async def do_job(testbench: Any) -> None:
     """Reset the top, run the job and store its result."""
@@ -149,15 +227,20 @@ async def do_job(testbench: Any) -> None:
     testbench.rst.value = 1
     testbench.send_request.value = 0
     Clock(testbench.clk, _PERIOD_NS, "ns").start()
+    make: Callable[[Any], SimulatedTransport]
     if period_ps := os.environ.get("SPIKELOOM_ETHERNET_PS"):
         Clock(testbench.ethernet_clk, int(period_ps), "ps").start()
-        transport: type[SimulatedTransport] = SimulatedEthernet
+        make = SimulatedEthernet
+    elif bit_ps := os.environ.get("SPIKELOOM_USB_PS"):
+        testbench.receive_request.value = testbench.hold_reset.value = 0
+        Clock(testbench.usb_io_clk, int(bit_ps) // 4, "ps").start()
+        make = partial(SimulatedUsb, bit_ps=int(bit_ps))
     else:
         testbench.received_taken.value = 0
-        transport = SimulatedTransport
-    await ClockCycles(testbench.clk, 5)
+        make = SimulatedTransport
+    await ClockCycles(testbench.clk, 50)  # several cycles of each clock
     testbench.rst.value = 0
-    result = await bridge(work)(transport(testbench), *arguments)
+    result = await bridge(work)(make(testbench), *arguments)
     # Renaming is atomic: a result that exists is complete.
     scratch = path.with_suffix(".scratch")
     scratch.write_bytes(pickle.dumps(result))

@@ -39,7 +39,15 @@ from xml.etree import ElementTree
 from spikeloom.simulators import libpython, object_cache
 from spikeloom.simulators.cache import user_cache
 
-__all__ = ["ETHERNET_TESTBENCH", "OPTIONS", "TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
+__all__ = [
+    "ETHERNET_TESTBENCH",
+    "OPTIONS",
+    "TESTBENCH",
+    "USB_TESTBENCH",
+    "SimulationError",
+    "SimulationResult",
+    "run_cocotb",
+]
 
 OPTIONS = (
     # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
@@ -54,6 +62,8 @@ TESTBENCH = Path(__file__).with_name("testbench.v")
 """Testbench around a simulated top: clock, reset, and a UART model at its pins."""
 ETHERNET_TESTBENCH = Path(__file__).with_name("ethernet_testbench.v")
 """The same for a top with an Ethernet device: two clocks, reset, and frames at its pins."""
+USB_TESTBENCH = Path(__file__).with_name("usb_testbench.v")
+"""The same for a top with a USB device: three clocks, reset, and packets at its pins."""
 
 
 FAST = "-O2"

@@ -2,13 +2,14 @@
 
 from amaranth.sim import Simulator
 from harness.cores import LEAN
-from harness.usb_host import USB_HZ, Pid, UsbPinHost
+from harness.usb_host import UsbPinHost
 
 from spikeloom.hdl.top.usb_top import UsbTop
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.link import Deframer, Frame, Kind
-from spikeloom.sim.host.usb import DATA_ENDPOINT, UsbParameters
+from spikeloom.sim.host.usb import DATA_ENDPOINT, FULL_SPEED_HZ, UsbParameters
+from spikeloom.simulators.usb_host import Pid
 
 FABRIC = FabricConfig(core=LEAN)
 BUILD = bytes(range(50, 66))
@@ -20,8 +21,8 @@ def test_a_session_opens_over_the_pins():
     top = UsbTop(FABRIC, UsbParameters(), BUILD, clock_hz=CLOCK_HZ)
     host = UsbPinHost(top)
     simulator = Simulator(top)
-    simulator.add_clock(1 / USB_HZ, domain="usb")
-    simulator.add_clock(1 / (4 * USB_HZ), domain="usb_io")
+    simulator.add_clock(1 / FULL_SPEED_HZ, domain="usb")
+    simulator.add_clock(1 / (4 * FULL_SPEED_HZ), domain="usb_io")
     simulator.add_clock(1 / CLOCK_HZ, domain="sync", phase=3e-9)
     received, lengths = b"", []
 

@@ -17,6 +17,7 @@ from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
 from spikeloom.sim.host.ethernet import UDP_LINK
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.files import FileError
 
 WAYS = 2 * 2 * 2
@@ -62,10 +63,12 @@ def in_place_of_pins(monkeypatch, rng):
         quantised.append(network)
         return place(network, fabric)
 
-    def do_at_pins(fabric, work, arguments, directory, *, divisor=1, ethernet_hz=None):
+    def do_at_pins(fabric, work, arguments, directory, *, divisor=0, ethernet_hz=None, usb_hz=None):
         program, tasks, alone = arguments
         assert program.fabric is fabric
         assert (fabric.link == UDP_LINK) == (ethernet_hz is not None)
+        assert [bool(divisor), ethernet_hz is not None, usb_hz is not None].count(True) == 1
+        divisor = divisor or 1
         reference, done = ReferenceRunner(quantised[-1]), []
         for task in tasks:
             spikes = task.inputs if task.encoder is None else task.encoder.encode(task.inputs)
@@ -74,6 +77,7 @@ def in_place_of_pins(monkeypatch, rng):
             images = spikes.shape[1]
             figures = {"seconds": images * divisor * 1000 * 1e-8, "sent": 90 * images, "received": 20 * images}
             figures |= {"frames_sent": images, "frames_received": images}
+            figures |= {"bus_s": 0.9 * figures["seconds"] * (usb_hz is not None)}
             figures |= {"core_cycles": 10 * images, "latencies_s": [(1000 + image) * 1e-8 for image in range(alone)]}
             singles = [output[:, [n]] if found.classes is None else output[[n]] for n in range(alone)]
             done.append(SimpleNamespace(output=output + added["error"], alone=singles, **figures))
@@ -99,9 +103,12 @@ def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path,
         assert rate.latency_us == round(1001 / rate.clock_mhz, 1)
         assert rate.latency_99_us == round(1001.98 / rate.clock_mhz, 1)
         # 900 bits in the time of 1,000 are the highest load, except for the slower encoder on a fast line.
-        share = rate.busy["line to the board"]
+        share = 0.9 if line.kind is LinkKind.USB else rate.busy["line to the board"]
         expected = {"line to the board": 0.9, "line from the board": 0.2}
-        if not line.divisor:  # 66 bytes around a datagram; the link takes two cycles per byte, and four the other way
+        if line.kind is LinkKind.USB:
+            expected = {"bus": 0.9}
+        if line.kind is LinkKind.UDP:
+            # 66 bytes around a datagram; the link takes two cycles per byte, and four the other way.
             per_byte = line.clock_hz / 125e6 / 1000
             expected = {"line to the board": round(156 * per_byte, 3), "line from the board": round(86 * per_byte, 3)}
             expected |= {"link to the board": 0.18, "link from the board": 0.08}
@@ -110,7 +117,8 @@ def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path,
             encoder = ENCODERS[rate.encoding].steps * 785 / (1000 * divisor)
             expected["encoder"] = min(1.0, round(encoder, 3))
         assert rate.busy == expected
-        limit = "encoder" if expected.get("encoder", 0) > share else "line to the board"
+        line_name = "bus" if line.kind is LinkKind.USB else "line to the board"
+        limit = "encoder" if expected.get("encoder", 0) > share else line_name
         assert rate.limit == (limit if max(expected.values()) >= 0.75 else "round trips")
     assert {r.encoding for r in rates} == set(ENCODERS)
     assert {(r.sends, r.answers) for r in rates} == {
@@ -210,6 +218,20 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     with pytest.raises(SystemExit, match=r"^2$"):
         line_speed.main()
     assert "--alone must be from 1 to 5, not 6" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_usb_at_the_pins(rng, tmp_path, shared_build, monkeypatch):
+    """Packets at D+ and D-, with the clocks of a board: the answers are compared inside `measure`."""
+    monkeypatch.setattr(line_speed, "ENCODERS", {"latency": LatencyEncoder(steps=3, bits=2)})
+    rates = measure(strokes(rng, 4), shared_build(tmp_path / "run"), alone=2, lines=["usb, full speed"])
+    assert len(rates) == 4
+    assert all(rate.mismatches == 0 for rate in rates)
+    for rate in rates:
+        # Both directions share the bus: 19 packets of 64 bytes per millisecond.
+        assert 0 < rate.images_per_s * (rate.sent + rate.received) < 1.1 * 19 * 64 * 1000
+        assert rate.latency_99_us >= rate.latency_us > 50
+        assert all(0 < share < 1 for share in rate.busy.values())
 
 
 @pytest.mark.slow

@@ -51,6 +51,15 @@ def test_ethernet(tmp_path, shared_build):
     assert polls == 0
 
 
+@pytest.mark.slow
+def test_usb(tmp_path, shared_build):
+    """A session over USB at its pins, whose clocks are not that of the fabric."""
+    found, _ = do_at_pins(SMALL, opening, (235,), shared_build(tmp_path / "run"), usb_hz=13.3e6)
+    seconds, polls = found
+    assert 0 < seconds < 3e-3, "enumeration, and then a frame in each direction"
+    assert polls == 0
+
+
 def test_a_job_that_fails_ends_the_simulation(tmp_path, shared_build):
     directory = shared_build(tmp_path / "run")
     with pytest.raises(SimulationError, match="the job has failed on purpose"):

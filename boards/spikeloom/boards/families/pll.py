@@ -12,6 +12,8 @@ from typing import Any
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, IOValue, Module, ResetSignal, Signal, Value
 from amaranth.lib.cdc import ResetSynchronizer
 
+from spikeloom.sim.host.usb import FULL_SPEED_HZ
+
 __all__ = [
     "PLLS",
     "USB_BIT_HZ",
@@ -30,7 +32,7 @@ __all__ = [
 TOLERANCE = 0.005
 """Maximum relative deviation of a clock from the requested frequency. A serial line tolerates 1 % and more."""
 
-USB_HZ, USB_BIT_HZ = 48e6, 12e6
+USB_HZ, USB_BIT_HZ = 4.0 * FULL_SPEED_HZ, 1.0 * FULL_SPEED_HZ
 """Clocks of a full-speed USB device: that of its pins, four times the bit rate, and that of its bits."""
 
 _USB_TOLERANCE = 0.002

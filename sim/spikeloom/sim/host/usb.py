@@ -11,6 +11,7 @@ __all__ = [
     "DATA_ENDPOINT",
     "DEFAULT_PRODUCT",
     "DEFAULT_VENDOR",
+    "FULL_SPEED_HZ",
     "NOTIFICATION_ENDPOINT",
     "PACKET_BYTES",
     "Descriptor",
@@ -20,6 +21,8 @@ __all__ = [
 DEFAULT_VENDOR, DEFAULT_PRODUCT = 0x1209, 0x0001
 """VID and PID that pid.codes reserves for tests: free for private use, but not for devices that are given to others."""
 
+FULL_SPEED_HZ = 12_000_000
+"""Bits per second at full speed."""
 PACKET_BYTES = 64
 """Maximum packet size of the control and bulk endpoints in bytes, the largest at full speed."""
 BULK_PACKETS_PER_MS = 19
