@@ -24,21 +24,22 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks conversion mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks conversion large mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
 
 help: ## list the targets
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist, train), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
+	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist, large, train), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
 
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
 
-bench: $(SIMULATE_STAMP) ## measure simulations, reference, encoders, driver and live mode under a flood, into build/bench
+bench: $(SIMULATE_STAMP) ## measure simulations, reference, encoders, driver, SDRAM and live mode under a flood, into build/bench
 	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
 	$(BIN)/python -m spikeloom.benchmarks.reference_speed
 	$(BIN)/python -m spikeloom.benchmarks.encoder_speed
 	$(BIN)/python -m spikeloom.benchmarks.driver_speed
+	$(BIN)/python -m spikeloom.benchmarks.sdram_speed
 	$(BIN)/python -m spikeloom.benchmarks.live_flood
 
 encoders: $(SIMULATE_STAMP) ## all coding schemes on the same signals, table and figure in build/encoders (needs espeak-ng)
@@ -76,6 +77,9 @@ fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; resumes; summary i
 
 conversion: $(TRAIN_STAMP) ## MNIST by converted ReLU networks: accuracy against steps; 15 minutes; resumes
 	$(BIN)/python -m spikeloom.benchmarks.conversion $(if $(MNIST),--data '$(MNIST)')
+
+large: $(TRAIN_STAMP) ## networks with weights in SDRAM on compiled RTL, 4,096 neurons and MNIST; up to an hour; resumes; build/large
+	$(BIN)/python -u -m spikeloom.benchmarks.large $(if $(MNIST),--data '$(MNIST)')
 
 frameworks: $(TEST_STAMP) ## networks of six frameworks, exported and run there, against the models; 4 GB in build/frameworks
 	PYTHONPATH=tests $(BIN)/python -m frameworks $(if $(KEEP),--keep)

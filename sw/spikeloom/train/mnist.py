@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from spikeloom.train.network import SpikingNetwork
 
 __all__ = [
+    "INTRODUCTION",
     "RECIPES",
     "VALIDATION",
     "Outcome",
@@ -149,7 +150,8 @@ class Outcome:
 
 _LATENCY = LatencyEncoder(steps=4, bits=2)
 _FIRING = Neurons(reset=Reset.SUBTRACT)
-_INTRODUCTION = Neurons(beta=0.95, reset=Reset.SUBTRACT, reset_delay=1, learned=("bias",))
+INTRODUCTION = Neurons(beta=0.95, reset=Reset.SUBTRACT, reset_delay=1, learned=("bias",))
+"""The neurons of snnTorch's introduction."""
 
 RECIPES = (
     *(
@@ -176,7 +178,7 @@ RECIPES = (
         name="784-1000-10 in floats",
         hidden=1000,
         quantisation=None,
-        neurons=_INTRODUCTION,
+        neurons=INTRODUCTION,
         epochs=1,
         learning_rate=5e-4,
         steps=25,
@@ -185,7 +187,7 @@ RECIPES = (
         name="784-1000-10 at 4 bits",
         hidden=1000,
         quantisation=Quantisation(weight_width=4, v_width=18),
-        neurons=_INTRODUCTION,
+        neurons=INTRODUCTION,
         epochs=1,
         learning_rate=2e-4,
         steps=25,

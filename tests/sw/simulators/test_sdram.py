@@ -9,7 +9,6 @@ import re
 import pytest
 from harness.compiled import BUILD, run_compiled
 from harness.compiled_chip import PairedChips, compile_chip
-from harness.cores import NARROW_64
 from harness.engine import assert_equal_to_reference
 from harness.networks import random_network, random_spikes, rng_of
 from harness.sdram_rules import (
@@ -28,26 +27,20 @@ from harness.sdram_rules import (
     Player,
 )
 from harness.sdram_rules import CHIP as NARROW
+from harness.streamed_fabric import FABRIC, STREAMED, streamed_library
 from harness.weight_memory import BUSY, LARGE
 
 from spikeloom.compiler.place import place
-from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.runners.compiled import CompiledRunner
-from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.sdram.chips import CHIPS
 from spikeloom.sim.sdram.device import RULES, SdramViolation
 from spikeloom.simulators import compiled
-from spikeloom.simulators.build import compile_design
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 from spikeloom.simulators.sdram import SdramTraffic, clock_periods, core_clock, simulated_chip
 from spikeloom.simulators.verilator import SimulationError
 
 WIDE = CHIPS["2x M12L16161A-5T"]
-STREAMED = dataclasses.replace(
-    NARROW_64, lanes=4, neurons=64, axons=256, weight_words=1 << 20, weight_memory="sdram", read_back=True
-)
-FABRIC = FabricConfig(name="streamed", core=STREAMED, sdram=BUSY)
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +144,6 @@ def test_both_models_agree_on_random_commands(request, chip, kind):
     assert seen["words"] > 300, seen
     assert seen["driven"] > 100, seen
     assert len(set(seen) & set(RULES)) > 3, seen
-
-
-@functools.cache
-def streamed_library():
-    return compile_design(Tiles(FABRIC), BUILD).library
 
 
 def test_a_streamed_core_equals_the_reference_in_every_state(request):
