@@ -66,10 +66,11 @@ def noting_memories() -> Iterator[list[LoadedMemory]]:
 
 
 def write_directly(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
-    """Write ``words``, bytes ``(n, planes)`` with the lowest first, directly to a memory or to the slice of a bank."""
+    """Write ``words``, bytes ``(n, planes)`` with the lowest first, directly to a memory, to the slice of a
+    bank, or to a column, which holds every n-th word."""
     data, mask = memory._block.memory.data, (1 << memory._width) - 1
     part = words[:, memory._first_plane : memory._first_plane + -(-memory._width // 8)]
-    for index, octets in enumerate(part):
+    for index, octets in enumerate(part[memory._column :: 1 << memory._column_bits]):
         value = int.from_bytes(octets.tobytes(), "little") & mask
         if ctx.get(data[index]) != value:  # most words are still zero, and reading is cheaper than writing
             ctx.set(data[index], value)
@@ -226,8 +227,15 @@ def run_engine(
                 parity = len(run.states) & 1
                 banks = [bank.states.memory.data for bank in engine.sweep.banks]
                 run.states.append([joined([ctx.get(bank[word]) for bank in banks], core) for word in range(core.words)])
-                touched = engine.accumulator.touched[parity].memory
-                run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
+                touched = engine.accumulator.touched[parity]
+                # A core that adds several words per cycle has one memory for each, in which every n-th word is.
+                columns = touched if isinstance(touched, list) else [touched]
+                run.touched.append(
+                    [
+                        ctx.get(columns[word % len(columns)].memory.data[word // len(columns)])
+                        for word in range(core.words)
+                    ]
+                )
 
     simulator.run([source, sink, watch, *background])
     return run
@@ -311,14 +319,16 @@ def assert_equal_states(found: dict[str, np.ndarray], expected: NeuronState, pla
 def expected_words(
     network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
 ) -> int:
-    """The number of weight words that the spikes of the whole run must add, by the model of the row reader."""
+    """The number of groups of weight words that the spikes of the whole run must add, by the model of the row reader.
+
+    A group is a word, unless the core adds several per cycle."""
     rows = rows_of(network, core, layouts(network, core.lanes))
     tables = RowTables(core, rows.images)
-    words = 0
+    groups = 0
     for source, axons in rows.axons.items():
         fired = np.asarray(spikes if source == INPUT else reference.spikes[source]) != 0
         for delay in range(2):
             events = fired[: len(fired) - delay].sum(axis=(0, 1))
-            of_each = [sum(word.delay == delay for word in tables.words(int(axon))) for axon in axons]
-            words += int(events @ np.array(of_each))
-    return words
+            of_each = [sum(group.first.delay == delay for group in tables.groups(int(axon))) for axon in axons]
+            groups += int(events @ np.array(of_each))
+    return groups

@@ -388,6 +388,22 @@ def random_core(rng: np.random.Generator, *, maps: bool = False) -> CoreParamete
     )
 
 
+def with_several_words(rng: np.random.Generator, core: CoreParameters) -> CoreParameters:
+    """A `random_core`, changed to add several words per cycle, without the features that exclude it."""
+    lanes = min(core.lanes, 4)
+    return replace(
+        core,
+        lanes=lanes,
+        lane_banks=1,
+        words_per_cycle=any_of(rng, [2, 4, 8]),
+        neurons=lanes * max(core.words, 60),
+        weight_words=8192,
+        accumulator_memory="distributed",
+        value_width=0,
+        count_width=0,
+    )
+
+
 def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
     """The features of a network and its core, for tests that must have seen each of them."""
     words = core.words

@@ -4,6 +4,7 @@ from amaranth.sim import Simulator
 
 from harness.assign import assign
 from spikeloom.sim.core.row_reader import RowTables
+from spikeloom.sim.lib.words import bits_for
 
 _TIMEOUT = 20_000
 
@@ -20,6 +21,8 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
     quiet = []  # (events accepted, words given) in the cycles in which the reader does not report busy
     accepted = 0
     hung = False
+
+    weights, targets = 1 << bits_for(core.weight_words), 1 << bits_for(core.words)
 
     async def source(ctx):
         nonlocal accepted, hung
@@ -64,8 +67,10 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
             if not busy:
                 quiet.append((before, len(words)))
             if word.valid:
-                place = word.weight_address, word.target, word.bank, word.parity
-                words.append((*place, word.value) if core.value_width else place)
+                marks = (word.bank, word.parity, word.value) if core.value_width else (word.bank, word.parity)
+                for number in range(word.others + 1 if core.words_per_cycle > 1 else 1):
+                    place = (word.weight_address + number) % weights, (word.target + number) % targets
+                    words.append((*place, *marks))
                 cycles.append(cycle)
             before = accepted
 

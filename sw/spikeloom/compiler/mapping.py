@@ -277,7 +277,8 @@ class _Line:
         total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
         for connection in connections:
             sparse = self._sparse[connection.source]
-            words = np.maximum(words_per_event(connection, layout, sparse=sparse), 1)  # a row takes at least one cycle
+            words = words_per_event(connection, layout, sparse=sparse, words_per_cycle=core.words_per_cycle)
+            words = np.maximum(words, 1)  # a row takes at least one cycle
             added = float(self.rates[connection.source] @ words)
             total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
         return total

@@ -36,7 +36,7 @@ from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.projection import Convolution, Taps
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
-__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_per_event", "words_stored"]
+__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "thin_connections", "words_per_event", "words_stored"]
 
 Columns = dict[str, NDArray[np.int64]]
 
@@ -150,6 +150,10 @@ def blocks_of(
     """
     blocks: dict[str, Block] = {}
     first = 0
+    thin = {
+        tile: thin_connections(network, core, {n: of for n, of in layouts.items() if tile_of[n] == tile})
+        for tile, core in cores.items()
+    }
     for name in network.sources:
         chain = list(network.connections_from(name))
         if not chain:
@@ -169,7 +173,7 @@ def blocks_of(
             all(cores[tile].sparse for tile in tiles)
             and (name != INPUT or last_axon <= LARGEST_AXON)
             and all(c.source_shape is None for c in chain)
-            and any(_is_sparse(c, layouts[c.target]) for c in chain)
+            and any(thin[tile_of[c.target]](c) for c in chain)
         )
         shape = _shape(name, chain, network.size(name), widths[0], sparse)
         blocks[name] = Block(
@@ -201,13 +205,13 @@ def rows_of(
     if core.sparse:
         columns["empty"][:] = 1
     reaches: dict[str, NDArray[np.bool_]] = {}
+    is_thin = thin_connections(network, core, layouts)
     for name, chain in chains.items():
         block = blocks[name]
         reaches[name] = np.zeros(block.size, np.bool_)
         for position, connection in enumerate(chain):
             layout = layouts[connection.target]
-            thin = block.sparse and _is_sparse(connection, layout)
-            if thin:
+            if block.sparse and is_thin(connection):
                 row = _sparse_rows(connection, builder, layout)
                 reaches[name] |= row["empty"] == 0
             else:
@@ -336,17 +340,56 @@ def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
     return len(_kept(connection.weight, layout).sources) < connection.weight.shape[1] * layout.words
 
 
-def words_per_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
-    """Return the weight words ``(n_source,)`` per spike of each source neuron; ``sparse`` permits sparse rows."""
+def thin_connections(
+    network: QuantisedNetwork, core: CoreParameters, layouts: Mapping[str, Layout]
+) -> Callable[[QuantisedConnection], bool]:
+    """Return whether a connection to a population of ``layouts``, those of a core, is better stored as sparse rows.
+
+    Sparse rows are better if they take fewer words. A core that adds several words per cycle adds those of a sparse row
+    one by one, so there a matrix with few words to save is stored whole, as long as the weight memory has room for it.
+    """
+    if core.words_per_cycle == 1 or not core.sparse:
+        return lambda connection: _is_sparse(connection, layouts[connection.target])
+    connections = [c for name in layouts for c in network.connections_to(name)]
+    is_thin: dict[int, bool] = {}
+    left = core.weight_words
+    for connection in connections:
+        chain = [c for c in network.connections_from(connection.source) if c.target in layouts]
+        may_be = all(c.source_shape is None for c in chain)
+        if connection.source == INPUT:
+            rows = network.size(INPUT) * len(chain)
+            may_be &= (rows << 2 * core.coordinate_width) - 1 <= LARGEST_AXON
+        is_thin[id(connection)] = may_be and _is_sparse(connection, layouts[connection.target])
+        left -= words_stored(connection, layouts[connection.target], sparse=may_be)
+    for connection in connections:
+        layout = layouts[connection.target]
+        if not is_thin[id(connection)]:
+            continue
+        kept, whole = (words_stored(connection, layout, sparse=sparse) for sparse in (True, False))
+        is_slower = kept > connection.weight.shape[1] * -(-layout.words // core.words_per_cycle)
+        if is_slower and whole - kept <= left:
+            is_thin[id(connection)] = False
+            left -= whole - kept
+    return lambda connection: is_thin[id(connection)]
+
+
+def words_per_event(
+    connection: QuantisedConnection, layout: Layout, *, sparse: bool, words_per_cycle: int = 1
+) -> NDArray[np.int64]:
+    """Return the weight words ``(n_source,)`` per spike of each source neuron; ``sparse`` permits sparse rows.
+
+    If the core adds several words per cycle, these are the cycles in which it adds them.
+    """
     if connection.convolution is not None:
         convolution = connection.convolution
         a_group = convolution.output_channels // convolution.groups
-        words = np.repeat(_words_of_groups(convolution, layout.lanes), convolution.input_shape[0] // convolution.groups)
+        of_groups = -(-_words_of_groups(convolution, layout.lanes) // words_per_cycle)
+        words = np.repeat(of_groups, convolution.input_shape[0] // convolution.groups)
         taps = connection.fan_out.reshape(convolution.input_shape[0], -1) // a_group
         return (taps * words[:, None]).reshape(-1)
     if sparse and connection.pooling is None and _is_sparse(connection, layout):
         return _kept(connection.weight, layout).counts
-    return np.where(connection.fan_out > 0, layout.words, 0)
+    return np.where(connection.fan_out > 0, -(-layout.words // words_per_cycle), 0)
 
 
 def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> int:

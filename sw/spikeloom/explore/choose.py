@@ -119,7 +119,9 @@ class _Demand:
         if unknown:
             raise TypeError(f"given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
         self.networks = networks
-        self.given = given
+        # A core that adds several words per cycle has its accumulators in LUT RAM.
+        several = given.get("words_per_cycle", 1) != 1
+        self.given = {"accumulator_memory": "distributed"} | given if several else given
         self.sdram = sdram
         self._found: dict[int, tuple[CoreParameters, dict[str, int], int] | ValueError] = {}
 
@@ -411,7 +413,8 @@ def _with_lanes(demand: _Demand, device: Device, lanes: int, link: LinkKind) -> 
     }
     chosen = [(given[name],) if name in given else kinds[name] for name in kinds]
     for combination in itertools.product(*chosen):
-        values: dict[str, Any] = depths | dict(zip(kinds, combination, strict=True)) | given
+        rounded = _in_columns(depths, lanes, given.get("words_per_cycle", 1))
+        values: dict[str, Any] = rounded | dict(zip(kinds, combination, strict=True)) | given
         core = replace(roomy, **values)
         needed, available = estimate(core, device, link=link), room(device)
         shares = {name: getattr(needed, name) / (getattr(available, name) or 1e-6) for name in RESOURCES}
@@ -423,6 +426,14 @@ def _with_lanes(demand: _Demand, device: Device, lanes: int, link: LinkKind) -> 
             fullness=shares[fullest],
             fullest=RESOURCES[fullest],
         )
+
+
+def _in_columns(depths: dict[str, int], lanes: int, count: int) -> dict[str, int]:
+    """Return ``depths`` for a core that adds ``count`` words per cycle: whole columns, of two words or more."""
+    if count == 1:
+        return depths
+    words = max(2 * count, -(-depths["weight_words"] // count) * count)
+    return depths | {"weight_words": words, "neurons": max(2 * count * lanes, depths["neurons"])}
 
 
 def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
@@ -462,6 +473,9 @@ def _reasons(
     yield reason("lanes", core.lanes, why)
     if core.lane_banks > 1:
         yield reason("lane_banks", core.lane_banks, f"{core.bank_lanes} lanes in each")
+    if core.words_per_cycle > 1:
+        weights = core.lanes * core.words_per_cycle
+        yield reason("words_per_cycle", core.words_per_cycle, f"{weights} weights are added per cycle")
     yield reason(
         "neurons", f"{core.neurons:,}", f"{core.words:,} words of {core.lanes}, each population in separate words"
     )

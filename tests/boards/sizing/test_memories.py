@@ -85,6 +85,17 @@ def test_ecp5_block_rams_are_those_that_are_instantiated(request):
     assert banks > 0
 
 
+@pytest.mark.parametrize(("lanes", "count", "words"), [(4, 8, 100), (1, 2, 1000)])
+def test_ecp5_block_rams_with_several_words_per_cycle(lanes, count, words):
+    core = CoreParameters(
+        lanes=lanes, words_per_cycle=count, neurons=lanes * words, weight_words=3000, accumulator_memory="distributed"
+    )
+    cells = collections.Counter(cells_of(Fragment.get(LifCore(core), FAMILIES["ecp5"])))
+    assert sum(block_rams(array, "ecp5") for array in arrays(core)) == cells["DP16KD"]
+    narrow = dataclasses.replace(core, words_per_cycle=1)
+    assert sum(a.width * a.depth for a in arrays(core)) >= sum(a.width * a.depth for a in arrays(narrow))
+
+
 @pytest.mark.parametrize(("width", "depth", "count"), [(8, 16384, 1), (16, 16385, 2), (17, 100, 2), (32, 65536, 8)])
 def test_single_port_rams(width, depth, count):
     core = CoreParameters(weight_width=8, lanes=1, weight_memory="single-port")

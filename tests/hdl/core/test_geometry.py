@@ -18,7 +18,7 @@ MUTATIONS = {
     "rows of a finished sample": ("given.row.delay & given.last", "0 & given.last"),
     "delay": ("start.other ^ start.delay", "start.other"),
     "next line": ("Mux(ends[1], held.line_target, held.next_target)", "held.next_target"),
-    "weights of a line": ("line_ends, held.line_weight", "row_ends, held.line_weight"),
+    "weights of a line": ("GATE, line_ends, held.line_weight", "GATE, row_ends, held.line_weight"),
     "count of lines": ('"length", "columns", "lines")', '"length", "columns", "columns")'),
     "a row before the end of another": ("(~word.valid | row_ends)", "(~word.valid | line_ends)"),
     "busy": ("(reading, found, start, word)", "(reading, start, word)"),

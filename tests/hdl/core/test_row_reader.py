@@ -15,6 +15,7 @@ from spikeloom.hdl.core import row_reader
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.row_reader import RowTables
 from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
@@ -71,6 +72,35 @@ def test_random_networks_word_for_word(request, kind, case, idle):
     assert {bank ^ parity for _, _, bank, parity in words} == ({0} if last else {0, 1})
     if not idle and not last and not core.sparse:  # positions without taps may be visible between two short rows
         assert len(words) == cycles if kind == "plain" else len(words) >= 0.95 * cycles
+
+
+@pytest.mark.parametrize("kind", ["plain", "coordinates", "sparse", "both"])
+@pytest.mark.parametrize("count", [2, 8])
+def test_groups_of_words(request, kind, count):
+    """The same words, several at once where they follow each other in a dense row."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=1, sparse=kind in ("sparse", "both"))
+    core = dataclasses.replace(core, words_per_cycle=count, accumulator_memory="distributed")
+    network = random_spatial_network(rng, core)
+    if kind in ("plain", "sparse"):
+        core = dataclasses.replace(core, coordinate_width=0, axons=4096, weight_words=1 << 16)
+        dense = [
+            dataclasses.replace(c, weight=c.as_dense().clip(-128, 127), convolution=None, pooling=None)
+            for c in network.connections
+        ]
+        network = dataclasses.replace(network, connections=tuple(dense))
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    axons = np.concatenate([rng.permutation(axons)[:12] for axons in rows.axons.values()])
+    events = [(axon, rng.integers(2)) for axon in rng.permutation(axons)]
+    words, cycles = read_rows(RowReader(core), loaded(rows), events, rng)
+    assert sorted(words) == sorted(expected_words(core, rows.images, events))
+    tables = RowTables(core, rows.images)
+    sizes = [group.others + 1 for axon, _ in events for group in tables.groups(int(axon))]
+    assert len(words) == sum(sizes)
+    assert len(set(sizes)) > 1
+    assert max(sizes) > 2 or count == 2
+    # Positions without taps may be visible between short rows.
+    assert len(sizes) <= cycles < 1.2 * len(sizes)
 
 
 @pytest.mark.parametrize("kind", ["plain", "coordinates", "streamed"])

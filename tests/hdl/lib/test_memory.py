@@ -5,12 +5,13 @@ import re
 
 import pytest
 from amaranth.hdl import ClockDomain, Module
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl.lib import memory as memory_module
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, load_copies
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort, load_copies
 from spikeloom.sim.core.parameters import Memory
 from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 
@@ -59,6 +60,63 @@ def test_whole_words(request):
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_parts_of_words(request, part):
     loaded(request, {"memory": Memory("table", 3, DEPTH, WIDTH), "part": part, "parts": 3}, first_plane=2 * part)
+
+
+def test_columns_hold_every_fourth_word(request):
+    """Four columns of a memory, loaded through the port of the whole memory, hold its words; so do initial contents."""
+    rng = rng_of(request.node.name)
+    initial = tuple(int(word) for word in rng.integers(1 << 16, size=DEPTH))
+    memory = Memory("table", 3, DEPTH, 16, initial)
+    m = Module()
+    port = LoadPort(read_back=True).create()
+    columns = [LoadedMemory(memory, column=column, columns=4, read_back=True) for column in range(4)]
+    loads = LoadFan(m, wiring.flipped(port))
+    for number, column in enumerate(columns):
+        m.submodules[f"column{number}"] = column
+        loads.connect(column.load)
+    loads.finish()
+    changed = {3: 0x1234, 6: 0xABCD, 16: 0x0F0E}
+
+    async def bench(ctx):
+        async def check(words):
+            for index in range(DEPTH):
+                ctx.set(columns[index % 4].address, index // 4)
+                await ctx.tick().repeat(columns[0].latency)
+                assert ctx.get(columns[index % 4].data) == words[index]
+            ctx.set(port.memory, 3)
+            ctx.set(port.reading, 1)
+            for index in range(DEPTH):
+                ctx.set(port.index, index)
+                ctx.set(port.plane, index % 2)
+                await ctx.tick().repeat(READ_BACK_CYCLES)
+                assert ctx.get(port.read_data) == words[index] >> 8 * (index % 2) & 0xFF
+            ctx.set(port.reading, 0)
+            await ctx.tick().repeat(4)
+
+        await check(initial)
+        ctx.set(port.write_enable, 1)
+        for index, word in changed.items():
+            for plane in range(2):
+                for name, setting in (("plane", plane), ("index", index), ("write_data", word >> 8 * plane & 0xFF)):
+                    ctx.set(getattr(port, name), setting)
+                await ctx.tick()
+        ctx.set(port.write_enable, 0)
+        await ctx.tick().repeat(3)
+        await check([changed.get(index, word) for index, word in enumerate(initial)])
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+@pytest.mark.parametrize("columns", [3, 8])
+def test_columns_must_divide_the_words(columns):
+    message = f"columns must be a power of two that divides the {DEPTH} words among them, not {columns}"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        LoadedMemory(Memory("table", 3, DEPTH, WIDTH), columns=columns)
+    gc.collect()  # as below
 
 
 @pytest.mark.parametrize(("parts", "cycles"), [(1, 2), (2, 3)])

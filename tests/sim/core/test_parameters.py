@@ -188,6 +188,67 @@ def test_weights_that_fit():
         assert [core.holds_weights(width) for width in (1, weight_width, weight_width + 1)] == [True, True, False]
 
 
+WIDE = {"lanes": 2, "words_per_cycle": 4, "accumulator_memory": "distributed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"words_per_cycle": 3}, r"^words_per_cycle must be a power of two from 1 to 32, not 3$"),
+        ({"words_per_cycle": 64}, r"^words_per_cycle must be a power of two from 1 to 32, not 64$"),
+        ({"words_per_cycle": True}, r"^words_per_cycle must be a power of two from 1 to 32, not True$"),
+        (
+            {"lanes": 32, "words_per_cycle": 16, "neurons": 1024},
+            r"^words_per_cycle must be at most 8 with 32 lanes, 256 weights per cycle, not 16$",
+        ),
+        (
+            {"accumulator_memory": "block"},
+            r"^accumulator_memory must be 'distributed' in a core that adds several words per cycle, not 'block'$",
+        ),
+        (
+            {"weight_memory": "single-port"},
+            r"^weight_memory must be 'block' in a core that adds several words per cycle, not 'single-port'$",
+        ),
+        (
+            {"lanes": 16, "lane_banks": 2, "neurons": 256},
+            r"^lane_banks must be 1 in a core that adds several words per cycle, not 2$",
+        ),
+        ({"value_width": 2}, r"^value_width must be 0 in a core that adds several words per cycle, not 2$"),
+        (
+            {"weight_words": 4098},
+            r"^weight_words must be a multiple of words_per_cycle, 4, and at least 8, not 4098$",
+        ),
+        ({"weight_words": 4}, r"^weight_words must be a multiple of words_per_cycle, 4, and at least 8, not 4$"),
+        ({"neurons": 14}, r"^neurons must be at least 16, two words for each of the 4 added per cycle, not 14$"),
+    ],
+)
+def test_bad_words_per_cycle(change, message):
+    with pytest.raises(ValueError, match=message):
+        CoreParameters(**WIDE | change)
+
+
+def test_words_per_cycle_change_no_memory():
+    core = CoreParameters(**WIDE, neurons=16, weight_words=8)
+    narrow = replace(core, words_per_cycle=1)
+    assert core.memories == narrow.memories
+    assert (core.capacity.operations_per_cycle, narrow.capacity.operations_per_cycle) == (8, 2)
+    assert (core.capacity.synapses, core.capacity.neurons) == (16, 16) == (narrow.capacity.synapses, narrow.neurons)
+
+
+def test_the_cost_of_several_words_per_cycle():
+    core = CoreParameters(**WIDE, neurons=192, weight_width=5, accumulator_width=18)
+    # 96 words of both banks: 48 in each of the four columns, three rows of 16.
+    narrow = replace(core, words_per_cycle=1).cost
+    differences = {name: value for name, value in core.cost.items() if value != narrow[name]}
+    assert differences == {
+        "sums": 4 * 36,
+        "sums in deep LUT RAM": 2 * 4 * 36,
+        "columns": 4,
+        "columns, bits of sums": 4 * 36,
+        "columns, bits of weights": 4 * 10,
+    }
+
+
 def test_lanes_and_banks():
     for lanes in (1, 256):
         core = {"neurons": 256, "axons": 64, "weight_words": 64, "multiplier": False, "per_neuron": frozenset()}
@@ -329,6 +390,9 @@ def test_cost_is_the_size_of_each_part():
         "sums in block RAM": 0,
         # 66 words are five rows of 16, four of them in addition to the first.
         "sums in deep LUT RAM": 4 * 22,
+        "columns": 0,
+        "columns, bits of sums": 0,
+        "columns, bits of weights": 0,
         "states in LUT RAM": 118,
         "leaks by a factor": 3 * 26,
         "leaks by a shift": 0,

@@ -28,7 +28,7 @@ def test_fields_of_the_core_that_are_given(capsys, monkeypatch):
     assert (core.lanes, core.state_memory, core.readout, core.neurons) == (1, "block", True, 42)
     message = refused(capsys, "check", *digits, "--core", "wheels=4")
     assert message.startswith("core must be FIELD=VALUE with one of ")
-    assert " lanes, lane_banks, neurons, " in message
+    assert " lanes, lane_banks, words_per_cycle, neurons, " in message
     assert message.endswith(", not 'wheels=4'")
     main(["check", *map(str, digits), *fields])
     assert re.search(r"lanes\W+1\W+given", capsys.readouterr().out)

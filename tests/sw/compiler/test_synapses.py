@@ -172,6 +172,67 @@ def test_pooled_positions_share_their_words():
     assert found == [[0], [0], [1], [1], []] * 3
 
 
+WIDE = dataclasses.replace(
+    CORE, coordinate_width=0, sparse=True, lanes=2, words_per_cycle=4, accumulator_memory="distributed"
+)
+
+
+def cycles_of(rows, core):
+    """The cycles in which all rows of the input are added once."""
+    tables = RowTables(core, rows.images)
+    return sum(len(list(tables.groups(int(axon)))) for axon in rows.axons[INPUT])
+
+
+def test_a_core_of_several_words_per_cycle_stores_matrices_whole_if_that_is_faster():
+    """A matrix with few zero words, and one with few others: 8 words are two cycles, sparse ones a cycle each."""
+    rng = rng_of("test_a_core_of_several_words_per_cycle_stores_matrices_whole_if_that_is_faster")
+    full = rng.integers(1, 9, (16, 20))
+    full[4:6, ::3] = 0
+    thin = np.zeros((16, 20), int)
+    thin[3, ::2] = 1
+    for weight, stored, cycles in ((full, 20 * 8, 20 * 2), (thin, 10, 10)):
+        network = network_of(20, QuantisedConnection(source=INPUT, target="a", weight=weight))
+        rows, _ = check_words(network, WIDE)
+        assert (rows.weight_words, cycles_of(rows, WIDE)) == (stored, cycles)
+        fewest = rows_of(network, dataclasses.replace(WIDE, words_per_cycle=1), layouts(network, 2))
+        assert fewest.weight_words == np.count_nonzero(weight.reshape(8, 2, 20).any(axis=1))
+
+
+def test_several_words_per_cycle_cost_no_capacity(request):
+    """Random networks in the smallest core of one word per cycle that holds them fit with more words per cycle."""
+    rng = rng_of(request.node.name)
+    whole = compact = 0
+    for _ in range(20):
+        size, inputs, count = (int(rng.integers(20, 60)) for _ in range(3))
+        weights = [rng.integers(-9, 9, shape) for shape in ((size, inputs), (count, size), (size, count))]
+        weights = [w * (rng.random(w.shape) < rng.choice([0.1, 0.3, 1.0])) for w in weights]
+        places = [(INPUT, "a", 0), ("a", "b", 0), ("b", "a", 1)]
+        network = QuantisedNetwork(
+            name="random",
+            inputs=inputs,
+            populations=tuple(
+                QuantisedPopulation(name=name, parameters=NeuronParameters(size=n, threshold=100))
+                for name, n in (("a", size), ("b", count))
+            ),
+            connections=tuple(
+                QuantisedConnection(source=source, target=target, weight=weight, delay=delay)
+                for (source, target, delay), weight in zip(places, weights, strict=True)
+            ),
+            output="b",
+        )
+        roomy = dataclasses.replace(WIDE, words_per_cycle=1)
+        used = rows_of(network, roomy, layouts(network, 2)).weight_words
+        room = int(rng.choice([0, 200, 4000]))
+        core = dataclasses.replace(WIDE, weight_words=-(-used // 4) * 4 + room)
+        rows, _ = check_words(network, core)  # it fits
+        more = rows.weight_words - used
+        assert 0 <= more <= room + 3
+        assert cycles_of(rows, core) <= cycles_of(rows, dataclasses.replace(core, words_per_cycle=1))
+        whole += more > 0
+        compact += more == 0
+    assert min(whole, compact) > 2
+
+
 def test_a_sparse_matrix_takes_its_weights_and_no_more():
     rng = rng_of("test_a_sparse_matrix_takes_its_weights_and_no_more")
     weight = rng.integers(1, 9, (20, 30)) * (rng.random((20, 30)) < 0.1)

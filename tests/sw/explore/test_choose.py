@@ -124,6 +124,23 @@ def test_more_lanes_than_are_chosen_lie_in_banks():
     assert choose_core(network, LARGE).lane_banks == 1
 
 
+def test_several_words_per_cycle_must_be_given():
+    """Whole columns of memory, accumulators in LUT RAM; the lanes are chosen as usual."""
+    network = dense(20, 70, 3)
+    assert choose_core(network, LARGE).words_per_cycle == 1
+    choice = choose(network, LARGE, lanes=2, words_per_cycle=4)
+    core = choice.core
+    assert (core.words_per_cycle, core.accumulator_memory) == (4, "distributed")
+    assert core.weight_words % 4 == 0
+    assert core.weight_words - choose_core(network, LARGE, lanes=2).weight_words in range(4)
+    assert next(reason for reason in choice.reasons if reason.name == "words_per_cycle").value == "4"
+    small = choose_core(dense(2, 3, 2), LARGE, lanes=2, words_per_cycle=8)
+    assert (small.neurons, small.weight_words) == (32, 16)
+    assert choose_core(network, LARGE, words_per_cycle=16).lanes <= 16
+    with pytest.raises(ValueError, match=r"^accumulator_memory must be 'distributed' in a core that adds several"):
+        choose_core(network, LARGE, lanes=2, words_per_cycle=4, accumulator_memory="block")
+
+
 def test_one_core_for_several_networks():
     networks = [network_of("digits-mlp.nir"), dense(20, 70, 3)]
     core = choose_core(networks, LARGE)

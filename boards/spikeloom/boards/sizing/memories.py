@@ -39,21 +39,29 @@ class Array:
 
 
 def arrays(core: CoreParameters) -> Iterator[Array]:
-    """Yield all memories of the core, those of a bank of lanes once per bank, without weights in SDRAM."""
+    """Yield all memories of the core, those of a bank of lanes once per bank, without weights in SDRAM.
+
+    If the core adds several words per cycle, weights and accumulators are divided among as many memories.
+    """
+    columns = core.words_per_cycle
     for memory in core.memories.values():
         if memory.name == "weights" and core.streamed:
             continue
         kind = core.weight_memory if memory.name == "weights" else "block"
         banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
-        array = Array(name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind)
-        yield from itertools.repeat(array, banks)
+        parts, depth = (columns, memory.depth // columns) if memory.name == "weights" else (1, memory.depth)
+        array = Array(name=memory.name, width=memory.width // banks, depth=depth, bytes_written=True, kind=kind)
+        yield from itertools.repeat(array, banks * parts)
+    touched = core.words if columns == 1 else (1 << bits_for(core.words)) // columns
     for bank in range(2):
-        yield Array(name=f"touched {bank}", width=1, depth=core.words)
-    width, depth = core.bank_lanes * core.accumulator_width, 2 << bits_for(core.words)
+        array = Array(name=f"touched {bank}", width=1, depth=touched, kind="block" if columns == 1 else "distributed")
+        yield from itertools.repeat(array, columns)
+    width, depth = core.bank_lanes * core.accumulator_width, (2 << bits_for(core.words)) // columns
     states = core.bank_lanes * core.state_layout.width
     for _ in range(core.lane_banks):
         for use in ("adding", "sweeping"):
-            yield Array(name=f"accumulators, {use}", width=width, depth=depth, kind=core.accumulator_memory)
+            array = Array(name=f"accumulators, {use}", width=width, depth=depth, kind=core.accumulator_memory)
+            yield from itertools.repeat(array, columns)
         yield Array(name="states", width=states, depth=core.words, kind=core.state_memory)
     group = min(8, core.lanes)
     groups = core.lanes // group

@@ -23,6 +23,7 @@ from spikeloom.hdl.core.emit import SpikeEmitter
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.hdl.core.stream_sequencer import weight_request_layout
 from spikeloom.hdl.core.sweep import NeuronSweep
+from spikeloom.hdl.core.wide_accumulate import WideAccumulator
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import Tokens, relation_members
@@ -54,8 +55,8 @@ class LifEngine(wiring.Component):
     idle : Signal, out
         No event is being added, no neuron updated, no packet sent.
     waiting, word_added, sweeping, spike, step_done : Signal, out
-        Events for the counters: an event is offered or waits for its weights; a word of weights is added; neurons are
-        swept; the spike or membrane of a neuron is sent; a step ends.
+        Events for the counters: an event is offered or waits for its weights; a word of weights, or a group of words,
+        is added; neurons are swept; the spike or membrane of a neuron is sent; a step ends.
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
         If weights are streamed: requests for weight words, and the words in the same order, after any latency.
@@ -63,12 +64,13 @@ class LifEngine(wiring.Component):
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        self.accumulator = Accumulator(parameters)
+        is_wide = parameters.words_per_cycle > 1
+        self.accumulator = WideAccumulator(parameters) if is_wide else Accumulator(parameters)
         ways = {
             "requests": Out(stream.Signature(weight_request_layout(parameters))),
             "weights": In(stream.Signature(parameters.lanes * parameters.weight_width)),
         }
-        self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
+        self.sweep = NeuronSweep(parameters, read_latency=self.accumulator.READ_LATENCY)
         packet = parameters.axon_width, parameters.v_width
         super().__init__(
             {

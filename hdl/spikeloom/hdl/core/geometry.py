@@ -7,6 +7,10 @@
 Two tables hold the offsets of the outputs that a position reaches (`spikeloom.sim.core.row_reader` has the loop), so
 the hardware needs only two additions and three nested counters for any stride, dilation, padding or window. It produces
 one word per cycle, also across events; a row without words is dropped and costs no cycle at the output.
+
+In a core that adds several words per cycle, the innermost counter takes groups of them, the last of which may be
+smaller. The steps at the end of a tap lead from its last word, while the addresses are still those of the first word of
+its last group, so the words between them are added to the steps when the row starts.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -91,8 +95,11 @@ class GeometrySequencer(wiring.Component):
         column = data.View(struct_layout(p.column_layout), columns.data)
         line = data.View(struct_layout(p.line_layout), lines.data)
         steps = ("next_target", "line_weight", "line_target")
+        group_bits = p.words_per_cycle.bit_length() - 1
+        grouped = {"rest": group_bits, "to_tap": group_bits + 1} if group_bits else {}
         start_layout = data.StructLayout(
             kept
+            | grouped
             | {name: column.shape()[name].shape for name in steps}
             | {"columns": len(column.taps), "lines": len(line.taps)}
         )
@@ -132,11 +139,21 @@ class GeometrySequencer(wiring.Component):
                 start.columns.eq(column.taps),
                 start.lines.eq(line.taps),
             ]
-            m.d.sync += [getattr(start, name).eq(getattr(column, name)) for name in steps]
+            if group_bits:
+                rest = self._rest(found)
+                m.d.sync += [getattr(start, name).eq(getattr(column, name) + rest) for name in steps]
+                m.d.sync += [
+                    start.length.eq(Mux(self._is_sparse(found), found.length, found.length >> group_bits)),
+                    start.rest.eq(rest),
+                    # The weights of a line are contiguous.
+                    start.to_tap.eq(rest + 1),
+                ]
+            else:
+                m.d.sync += [getattr(start, name).eq(getattr(column, name)) for name in steps]
 
         # Three nested counters. Each holds the number of remaining iterations minus one, so that its sign bit marks the
         # last iteration without a comparison. An outer counter advances when all inner ones are at their last.
-        word = self.word
+        word = Signal(word_layout(p)) if group_bits else self.word
         # The row being sequenced. The counters reload from it, because `start` already holds the next row.
         held = Signal(start_layout)
         with m.If(take):
@@ -158,8 +175,14 @@ class GeometrySequencer(wiring.Component):
         # Within a tap both addresses increase by one, through the carry input of the adders. At the end of a tap the
         # target jumps to the next one; the weights of a line are contiguous and jump only at its end.
         step_target = Mux(ends[1], held.line_target, held.next_target)
-        next_weight = add(m, platform, weight, Operand.GATE, line_ends, held.line_weight, carry=~line_ends)
-        next_target = add(m, platform, target, Operand.GATE, tap_ends, step_target, carry=~tap_ends)
+        if group_bits:
+            full = Mux(self._is_sparse(held), 0, p.words_per_cycle - 1)
+            next_weight = weight + Mux(line_ends, held.line_weight, Mux(tap_ends, held.to_tap, full + 1))
+            next_target = target + Mux(tap_ends, step_target, full + 1)
+            m.d.comb += [self.word.eq(word), self.word.others.eq(Mux(tap_ends, held.rest, full))]
+        else:
+            next_weight = add(m, platform, weight, Operand.GATE, line_ends, held.line_weight, carry=~line_ends)
+            next_target = add(m, platform, target, Operand.GATE, tap_ends, step_target, carry=~tap_ends)
         m.d.sync += [
             weight.eq(Mux(take, start.weight_address, next_weight)),
             target.eq(Mux(take, start.target, next_target)),
@@ -183,3 +206,11 @@ class GeometrySequencer(wiring.Component):
             for number in range(2)
         ]
         return m
+
+    def _is_sparse(self, row: data.View) -> Value:
+        return row.sparse if self.parameters.sparse else Const(0)
+
+    def _rest(self, row: data.View) -> Value:
+        """Number of words that follow the first one in the last group of a tap. Words of a sparse row have none."""
+        group_bits = self.parameters.words_per_cycle.bit_length() - 1
+        return Mux(self._is_sparse(row), 0, row.length[:group_bits])

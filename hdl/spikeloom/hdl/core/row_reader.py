@@ -5,6 +5,8 @@
     events ─┬─▶ row memory ─▶ sequencer ──▶ word
             └── again ◀──────────┘ more
 
+In a core that adds several words per cycle, ``word`` is the first of a group of consecutive words.
+
 The row memory is read in two stages, the array and its output register. Both hold their contents while the sequencer
 is busy, so waiting rows need no queue. A row with a continuation re-enters the pipeline with the next row number when
 it is taken; rows of other events proceed meanwhile.
@@ -14,7 +16,7 @@ from elsewhere (`spikeloom.hdl.core.stream_sequencer`). In a core with sparse ro
 their targets (`spikeloom.hdl.core.words`).
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -199,6 +201,10 @@ class RowReader(wiring.Component):
         counters run freely while no word is valid. An empty row is taken while another row is still in progress.
         """
         p = self.parameters
+        sequenced = word
+        group_bits = p.words_per_cycle.bit_length() - 1
+        if group_bits:  # its `others` are not a register like the rest
+            word = Signal(word_layout(p), name="sequenced")
         remaining = Signal(bits_for(p.words) + 1, init=-1)
         begin = Signal()
         free = ~word.valid | remaining[-1]
@@ -208,14 +214,17 @@ class RowReader(wiring.Component):
                 m.d.sync += sparse.eq(row.sparse)
         else:
             m.d.comb += [take.eq(fetched.valid & free), begin.eq(take)]
-        for counter, start in ((word.weight_address, row.weight_address), (word.target, row.target)):
+        groups = Cat(row.length, 0)
+        counters = [(word.weight_address, row.weight_address), (word.target, row.target)]
+        if group_bits:
+            groups = self._group(m, sequenced, word, row, begin, remaining[-1])
+            counters = []
+        for counter, start in counters:
             # Written as a sum of 0 and a chosen value, so that load and increment share one carry cell per bit on ECP5.
             zeros = Signal(len(counter))
             m.d.sync += counter.eq(add(m, platform, zeros, Operand.CHOOSE, begin, start, counter, carry=~begin))
         ones = Signal(len(remaining), init=-1)
-        m.d.sync += remaining.eq(
-            add(m, platform, ones, Operand.CHOOSE, begin, Cat(row.length, 0)[: len(remaining)], remaining)
-        )
+        m.d.sync += remaining.eq(add(m, platform, ones, Operand.CHOOSE, begin, groups[: len(remaining)], remaining))
         with m.If(begin):
             m.d.sync += [
                 # A delayed row adds to the next step, which does not exist after the last step of a sample.
@@ -228,3 +237,25 @@ class RowReader(wiring.Component):
             ]
         with m.Elif(remaining[-1]):
             m.d.sync += word.valid.eq(0)
+
+    def _group(
+        self, m: Module, sequenced: data.View, word: data.View, row: data.View, begin: Value, is_last: Value
+    ) -> Value:
+        """Drive the addresses of ``word`` in steps of a group, and ``sequenced``, which is ``word`` with ``others``.
+
+        Return the number of groups of ``row`` minus one, with a zero above it. Each word of a sparse row is a group.
+        """
+        p = self.parameters
+        group_bits = p.words_per_cycle.bit_length() - 1
+        sparse = row.sparse if p.sparse else Const(0)
+        # Words that follow the first one: in the last group of the row, and in those before it.
+        rest, full = Signal(group_bits), Signal(group_bits)
+        with m.If(begin):
+            m.d.sync += [
+                rest.eq(Mux(sparse, 0, row.length[:group_bits])),
+                full.eq(Mux(sparse, 0, p.words_per_cycle - 1)),
+            ]
+        for counter, start in ((word.weight_address, row.weight_address), (word.target, row.target)):
+            m.d.sync += counter.eq(Mux(begin, start, counter + full + 1))
+        m.d.comb += [sequenced.eq(word), sequenced.others.eq(Mux(is_last, rest, full))]
+        return Cat(Mux(sparse, row.length, row.length >> group_bits), 0)

@@ -143,6 +143,9 @@ class LoadedMemory(wiring.Component):
     part, parts
         Each word is divided into ``parts`` equal slices of whole bytes; this memory holds slice ``part``, counted from
         the lowest bits.
+    column, columns
+        The words are divided among ``columns`` memories, a power of two; this one holds every ``columns``-th word, from
+        word ``column`` on. ``address`` counts its own words.
     read_back
         The host can read it.
 
@@ -150,7 +153,7 @@ class LoadedMemory(wiring.Component):
     -------
     load : LoadPort, in
         Write port for the host. A byte is stored at the end of the next cycle, or one cycle later in a slice.
-    address : Signal(bits_for(memory.depth)), in
+    address : Signal(bits_for(memory.depth // columns)), in
     enable, output_enable : Signal, in
     data : Signal(memory.width // parts), out
         As for `BlockMemory`.
@@ -164,10 +167,18 @@ class LoadedMemory(wiring.Component):
         pipelined: bool = False,
         part: int = 0,
         parts: int = 1,
+        column: int = 0,
+        columns: int = 1,
         read_back: bool = False,
     ) -> None:
         if memory.width % (8 * parts) and parts > 1:
             raise ValueError(f"parts must cut words of {memory.width} bits into whole bytes, not {parts!r}")
+        if columns & (columns - 1) or memory.depth % columns:
+            raise ValueError(
+                f"columns must be a power of two that divides the {memory.depth} words among them, not {columns!r}"
+            )
+        depth = memory.depth // columns
+        self._column, self._column_bits = column, columns.bit_length() - 1
         self._number = memory.number
         self._read_back = read_back
         self._width = memory.width // parts
@@ -175,21 +186,19 @@ class LoadedMemory(wiring.Component):
         self._first_plane = part * self._width // 8
         self._block: BlockMemory | SinglePortMemory
         if single_port:
-            self._block = SinglePortMemory(self._width, memory.depth)
+            self._block = SinglePortMemory(self._width, depth)
         else:
             low, mask = part * self._width, (1 << self._width) - 1
             # Initial contents of this slice only. A single-port memory has none: its RAM cannot be initialised by a
             # bitstream.
-            words = [word >> low & mask for word in memory.words]
+            words = [word >> low & mask for word in memory.words[column::columns]]
             # The host writes while the design does not read, so rows need not be kept apart.
-            self._block = BlockMemory(
-                self._width, memory.depth, part=8, words=words, pipelined=pipelined, shared_rows=True
-            )
+            self._block = BlockMemory(self._width, depth, part=8, words=words, pipelined=pipelined, shared_rows=True)
         self.latency = self._block.latency
         super().__init__(
             {
                 "load": In(LoadPort(read_back=read_back)),
-                "address": In(bits_for(memory.depth)),
+                "address": In(bits_for(depth)),
                 "enable": In(1, init=1),
                 "output_enable": In(1, init=1),
                 "data": Out(self._width),
@@ -202,8 +211,9 @@ class LoadedMemory(wiring.Component):
         # A bank's slice starts at its own byte lane: hosts see one wide word, whatever the number of banks.
         planes = -(-width // 8)
         m.submodules.memory = memory = self._block
-        chosen = self.load.write_enable & (self.load.memory == self._number)
-        write_address, write_data = self.load.index[: len(memory.write_address)], self.load.write_data
+        chosen = self._is_addressed(self.load.write_enable)
+        write_address = self.load.index[self._column_bits :][: len(memory.write_address)]
+        write_data = self.load.write_data
         write_enable = Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))
         # The writes are registered, because the block RAMs of a memory may be far apart. A slice has two registers in
         # series, which separates the decoding of the byte lane from the long wires.
@@ -225,12 +235,17 @@ class LoadedMemory(wiring.Component):
             self._elaborate_read_back(m, memory, planes)
         return m
 
+    def _is_addressed(self, enable: Value) -> Value:
+        """Whether the host addresses a word of this memory while ``enable`` is high."""
+        addressed = enable & (self.load.memory == self._number)
+        return addressed & (self.load.index[: self._column_bits] == self._column) if self._column_bits else addressed
+
     def _elaborate_read_back(self, m: Module, memory: BlockMemory | SinglePortMemory, planes: int) -> None:
         """Read the word at the host's index and select its byte.
 
         The address is held for `READ_BACK_CYCLES`, so the stages need not be aligned with each other.
         """
-        selected: Value = self.load.reading & (self.load.memory == self._number)
+        selected = self._is_addressed(self.load.reading)
         for cycle in range(self._write_latency):
             register = Signal(name=f"selected_{cycle}")
             m.d.sync += register.eq(selected)

@@ -48,6 +48,11 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     lane_banks
         Number of banks into which the lanes are divided, a power of two. Each bank has its own control registers, so
         that no wire leads to all lanes. More than one bank requires at least 8 lanes per bank.
+    words_per_cycle
+        Words of ``lanes`` weights added per cycle, consecutive words of a dense row; a power of two up to 32. Neurons
+        are updated one word per cycle whatever this number is, so that many weights are added without as many neuron
+        lanes. The memories of a program do not depend on it. More than 1 requires weights in block RAM, accumulators in
+        LUT RAM, a single bank of lanes and no graded spikes, and at most 256 weights per cycle.
     neurons, axons, weight_words, populations
         Depths of the memories: neuron slots (a multiple of ``lanes``, up to 16384), rows (1 to 16384), words of
         ``lanes`` weights (1 to 262144) and populations (1 to 255).
@@ -88,6 +93,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     lanes: int = 1
     lane_banks: int = 1
+    words_per_cycle: int = 1
     neurons: int = 64
     axons: int = 128
     weight_words: int = 4096
@@ -180,7 +186,42 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
                 "weight_memory must be 'block' in a core with coordinates or sparse rows, not 'sdram': rows with them "
                 "cannot be streamed"
             )
+        self._check_words_per_cycle()
         self.contents.check({memory.number for memory in self.memories.values()})
+
+    def _check_words_per_cycle(self) -> None:
+        count = self.words_per_cycle
+        if not _is_integer(count, 1, 32) or count & (count - 1):
+            raise ValueError(f"words_per_cycle must be a power of two from 1 to 32, not {count!r}")
+        if count == 1:
+            return
+        if count * self.lanes > 256:
+            raise ValueError(
+                f"words_per_cycle must be at most {256 // self.lanes} with {self.lanes} lanes, 256 weights per cycle, "
+                f"not {count}"
+            )
+        for name, needed in (
+            ("weight_memory", "block"),
+            ("accumulator_memory", "distributed"),
+            ("lane_banks", 1),
+            ("value_width", 0),
+        ):
+            if getattr(self, name) != needed:
+                raise ValueError(
+                    f"{name} must be {needed!r} in a core that adds several words per cycle, not "
+                    f"{getattr(self, name)!r}"
+                )
+        # Word n is in memory n % words_per_cycle, and each memory has at least two words.
+        if self.weight_words % count or self.weight_words < 2 * count:
+            raise ValueError(
+                f"weight_words must be a multiple of words_per_cycle, {count}, and at least {2 * count}, not "
+                f"{self.weight_words}"
+            )
+        if self.words < 2 * count:
+            raise ValueError(
+                f"neurons must be at least {2 * count * self.lanes}, two words for each of the {count} added per "
+                f"cycle, not {self.neurons}"
+            )
 
     @property
     def packets(self) -> Widths:
@@ -209,9 +250,9 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def capacity(self) -> Capacity:
-        """Number of neurons and weights; it adds one weight per lane and cycle."""
+        """Number of neurons and weights; it adds ``words_per_cycle`` weights per lane and cycle."""
         synapses = self.weight_words * self.lanes
-        return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
+        return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes * self.words_per_cycle)
 
     def holds_weights(self, width: int) -> bool:
         """Whether it can hold weights of ``width`` bits, at least 1. Weights of one bit are -1 and 1, which any width
@@ -318,19 +359,26 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     def cost(self) -> dict[str, float]:
         """Logic: the sizes of the parts of a lane and of the features, and a constant for the core itself."""
         v, sums = self.lanes * self.v_width, self.lanes * self.accumulator_width
+        # Sums, and bits of weights, per cycle of a core that adds several words; none otherwise.
+        columns = self.words_per_cycle
+        wide_sums, rotated = (columns * width * (columns > 1) for width in (sums, self.lanes * self.weight_width))
         leaks = leaks_of(self)
         shifts = 0 if self.multiplier else leaks * len(self.shifts)
         in_lut_ram = self.accumulator_memory == "distributed"
-        deep = max(0, -(-2 * self.words // 16) - 1)  # rows of 16 words beyond the first, which a multiplexer joins
+        # Rows of 16 words beyond the first, which a multiplexer joins.
+        deep = max(0, -(-2 * self.words // (16 * columns)) - 1)
         depths = (self.weight_words, self.axons, self.words, self.neurons)
         return {
             "core": 1,
             "addresses": sum((depth - 1).bit_length() for depth in depths),
             "lanes": self.lanes,
-            "sums": sums,
+            "sums": sums if columns == 1 else wide_sums,
             "membranes": v,
             "sums in block RAM": sums * (not in_lut_ram),
-            "sums in deep LUT RAM": sums * deep * in_lut_ram,
+            "sums in deep LUT RAM": sums * columns * deep * in_lut_ram,
+            "columns": columns if columns > 1 else 0,
+            "columns, bits of sums": wide_sums,
+            "columns, bits of weights": rotated,
             "states in LUT RAM": self.lanes * self.state_layout.width * (self.state_memory == "distributed"),
             "leaks by a shift": v * min(shifts, leaks),
             "leaks by more shifts": v * max(0, shifts - leaks),

@@ -60,7 +60,7 @@ CORE = RegisterMap(
             offset=12,
             width_bits=32,
             access="read",
-            description="weight words added, modulo 2^32.",
+            description="weight words added, modulo 2^32; groups of words in a core that adds several per cycle.",
         ),
         Register(
             name="steps",

@@ -14,6 +14,9 @@ coordinates a row covers all positions of a channel, and two tables supply the e
 The weights of the taps of a line are contiguous, so that they have no increment of their own.
 
 `RowTables.words` executes this loop on memory images. The RTL produces the same words in the same order.
+
+A core that adds several words per cycle takes up to ``words_per_cycle`` consecutive words of a tap at once, and the
+words of a sparse row one by one. `RowTables.groups` yields what it adds in each cycle.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from numpy.typing import NDArray
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for, unpack_lanes
 
-__all__ = ["RowTables", "Word"]
+__all__ = ["Group", "RowTables", "Word"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Word:
     weight_address: int
     target: int
     delay: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Words added in the same cycle: ``first``, and ``others`` words that follow it at consecutive addresses."""
+
+    first: Word
+    others: int
 
 
 class RowTables:
@@ -61,6 +72,14 @@ class RowTables:
 
     def words(self, axon: int) -> Iterator[Word]:
         """The words of an event, in the order of the hardware."""
+        weights, targets = 1 << bits_for(self.core.weight_words), 1 << bits_for(self.core.words)
+        for group in self.groups(axon):
+            first = group.first
+            for number in range(group.others + 1):
+                yield Word((first.weight_address + number) % weights, (first.target + number) % targets, first.delay)
+
+    def groups(self, axon: int) -> Iterator[Group]:
+        """The words of an event as they are added, one group per cycle, in the order of the hardware."""
         bits = self.core.coordinate_width
         x, y = axon & ((1 << bits) - 1), axon >> bits & ((1 << bits) - 1)
         # The first row is always read; its `more` bit decides about the next one.
@@ -72,7 +91,7 @@ class RowTables:
             if not row["empty"]:
                 yield from self._row(row, x, y)
 
-    def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Word]:
+    def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Group]:
         core = self.core
         weight, target = row["weight_address"], row["target"]
         # Without coordinates there is one tap in each direction.
@@ -87,18 +106,21 @@ class RowTables:
             target += column["target"] + line["target"]
         # The RTL's address counters wrap around at powers of two, and negative offsets rely on that.
         weights, targets = 1 << bits_for(core.weight_words), 1 << bits_for(core.words)
+        # Words of a sparse row have targets of their own, so each takes a cycle.
+        step = 1 if row["sparse"] else core.words_per_cycle
         for tap_y in range(line["taps"] + 1):
             for tap_x in range(column["taps"] + 1):
-                for number in range(row["length"] + 1):
+                for number in range(0, row["length"] + 1, step):
+                    others = min(step - 1, row["length"] - number)
                     if row["sparse"]:
                         # The target of a sparse word is stored at the address of its weights.
                         own = int(self._tables["targets"]["target"][weight % weights])
-                        yield Word(weight % weights, own, row["delay"])
+                        yield Group(Word(weight % weights, own, row["delay"]), 0)
                     else:
-                        yield Word(weight % weights, target % targets, row["delay"])
-                    # No increment after the last word of a tap; the increments between taps start from it.
-                    if number < row["length"]:
-                        weight, target = weight + 1, target + 1
+                        yield Group(Word(weight % weights, target % targets, row["delay"]), others)
+                    # To the next group or, in the last one, to the last word: the increments between taps start there.
+                    move = step if number + others < row["length"] else others
+                    weight, target = weight + move, target + move
                 if tap_x < column["taps"]:
                     weight, target = weight + 1, target + column["next_target"]
             if tap_y < line["taps"]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.dependencies import Rates, senders_of
 from spikeloom.compiler.placement import Placement
-from spikeloom.compiler.synapses import Rows, rows_of, words_per_event
+from spikeloom.compiler.synapses import Rows, rows_of, thin_connections, words_per_event
 from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
 from spikeloom.compiler.tiles.tokens import set_of, token_registers
 from spikeloom.compiler.work import TileWork
@@ -70,6 +70,7 @@ class CoreCompiler(TileCompiler):
     def work(self, rates: Rates) -> TileWork:
         network, parts = self.placement.network, self.placement.parts
         words, events = 0.0, {}
+        is_thin = thin_connections(network, self.core, {placed.name: placed.layout for placed in self.held})
         for placed in self.held:
             for connection in network.connections_to(placed.name):
                 source = connection.source
@@ -77,7 +78,10 @@ class CoreCompiler(TileCompiler):
                 if source != INPUT:
                     part = parts.part(source)
                     of = rates[part.population][part.neurons]
-                added = words_per_event(connection, placed.layout, sparse=self.core.sparse)
+                sparse = self.core.sparse and connection.convolution is None and is_thin(connection)
+                added = words_per_event(
+                    connection, placed.layout, sparse=sparse, words_per_cycle=self.core.words_per_cycle
+                )
                 words += float(of @ np.maximum(added, 1))
                 events[source] = float(of.sum())
         return TileWork(

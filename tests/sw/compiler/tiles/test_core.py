@@ -205,3 +205,13 @@ def test_work_by_hand():
     assert work.events == 2.0 + 1.5
     assert work.words_added == 2.0 * 3 + 1.5 * 2, "three words of a, two of b"
     assert work.words_updated == 3 + 2
+
+
+def test_work_of_a_core_that_adds_several_words_per_cycle():
+    """Three words of a and two of b, at most two per cycle."""
+    network = chain(4, 6, 3, v_width=12)
+    core = replace(SMALL, words_per_cycle=2, accumulator_memory="distributed")
+    (compiler,) = compilers(place(network, FabricConfig(core=core)))
+    work = compiler.work({INPUT: np.full(4, 0.5), "a": np.full(6, 0.25), "b": np.zeros(3)})
+    assert work.words_added == 2.0 * 2 + 1.5 * 1
+    assert work.words_updated == 3 + 2
