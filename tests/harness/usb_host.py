@@ -159,17 +159,20 @@ class UsbBusTransport(Transport):
         Host of its device.
     sync_hz
         Clock of the fabric, unrelated to that of the bus.
+    usb_hz
+        Clock of the device.
     """
 
     name = "the bus"
 
-    def __init__(self, design, host: UsbHost, *, sync_hz: float = 31e6) -> None:
+    def __init__(self, design, host: UsbHost, *, sync_hz: float = 31e6, usb_hz: float = FULL_SPEED_HZ) -> None:
         self.host = host
-        self.round_trip_s = 2e-3 * host.byte_cycles / 8  # two frames of the bus
+        # Two frames of the bus.
+        self.round_trip_s = 2 * host.speed.frame_cycles / usb_hz * host.byte_cycles / host.speed.byte_cycles
         self.times_read = 0
         self._seconds = 0.0
         self._simulator = Simulator(design)
-        self._simulator.add_clock(1 / FULL_SPEED_HZ, domain="usb")
+        self._simulator.add_clock(1 / usb_hz, domain="usb")
         self._simulator.add_clock(1 / sync_hz, domain="sync", phase=1e-9)
         self._simulator.add_testbench(host.run, background=True)
 

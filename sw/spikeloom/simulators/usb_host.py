@@ -18,17 +18,73 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from spikeloom.sim.host.usb import DATA_ENDPOINT, PACKET_BYTES, Descriptor
+from spikeloom.sim.host.usb import (
+    DATA_ENDPOINT,
+    HIGH_SPEED_PACKET_BYTES,
+    PACKET_BYTES,
+    WINDOWS_REQUEST,
+    WINDOWS_SET,
+    Descriptor,
+)
 
-__all__ = ["FRAME_CYCLES", "GAP", "PATIENCE", "Faults", "Pid", "StallError", "UsbHost", "crc5", "crc16"]
+__all__ = [
+    "FRAME_CYCLES",
+    "FULL_SPEED",
+    "GAP",
+    "HIGH_SPEED",
+    "PATIENCE",
+    "BusSpeed",
+    "Faults",
+    "Pid",
+    "StallError",
+    "UsbHost",
+    "crc5",
+    "crc16",
+]
 
 FRAME_CYCLES = 12_000
-"""Length of a frame; times are in cycles of the device, one per bit."""
+"""Length of a frame at full speed; times are in cycles of the device, one per bit."""
 PATIENCE = 18
 """Bit times within which a device must answer."""
 GAP = 3
 """Bit times between packets."""
-_BUFFER_BYTES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusSpeed:
+    """Times of a bus in cycles of the device, and sizes in bytes.
+
+    ``buffer_bytes`` is the size of the driver's buffers. ``patience`` is the time in which a device must answer,
+    ``gap`` that between packets of the host, and ``pauses`` what a host reserves for all pauses of a transaction.
+    """
+
+    frame_cycles: int
+    packet_bytes: int
+    buffer_bytes: int
+    patience: int
+    gap: int
+    pauses: int
+    byte_cycles: int
+
+
+FULL_SPEED = BusSpeed(
+    frame_cycles=FRAME_CYCLES,
+    packet_bytes=PACKET_BYTES,
+    buffer_bytes=128,
+    patience=PATIENCE,
+    gap=GAP,
+    pauses=PATIENCE + 4 * GAP,
+    byte_cycles=8,
+)
+HIGH_SPEED = BusSpeed(
+    frame_cycles=7500,  # a microframe of 125 us
+    packet_bytes=HIGH_SPEED_PACKET_BYTES,
+    buffer_bytes=16384,
+    patience=102,  # 816 bit times
+    gap=11,  # 88 bit times
+    pauses=46,  # with the nine other bytes of a transaction the 55 of USB 2.0, 5.8.4
+    byte_cycles=1,
+)
 
 
 class Pid(enum.IntEnum):
@@ -43,6 +99,7 @@ class Pid(enum.IntEnum):
     ACK = 0xD2
     NAK = 0x5A
     STALL = 0x1E
+    PING = 0xB4
 
 
 class StallError(Exception):
@@ -127,8 +184,11 @@ class UsbHost(ABC):
         Time, and time in transactions that moved data of the program.
     """
 
-    def __init__(self, *, faults: Faults | None = None, byte_cycles: int = 8) -> None:
-        self.faults, self.byte_cycles = faults or Faults(), byte_cycles
+    def __init__(
+        self, *, faults: Faults | None = None, speed: BusSpeed = FULL_SPEED, byte_cycles: int | None = None
+    ) -> None:
+        self.faults, self.speed = faults or Faults(), speed
+        self.byte_cycles = speed.byte_cycles if byte_cycles is None else byte_cycles
         self.outgoing, self.incoming = bytearray(), bytearray()
         self.changed: Callable[[], None] = lambda: None
         self.enumerated: dict[tuple[int, int], bytes] = {}
@@ -138,6 +198,8 @@ class UsbHost(ABC):
         self.is_ready = False
         self.frames = 0
         self.enumerations = 0
+        self.pings = 0
+        self.windows_set = b""
         self.resets_due = 0
         self.reads = True
         self.interlude: Callable[[Any], Awaitable[None]] | None = None
@@ -145,6 +207,7 @@ class UsbHost(ABC):
         self._buffer = bytearray()
         self._address = 0
         self._toggles: dict[str, int] = {}
+        self._asks_first = False  # with PING, whether the device has room
 
     # The bus
 
@@ -172,7 +235,7 @@ class UsbHost(ABC):
         if pid is not Pid.SOF and self.faults.happens("token"):
             packet = packet[:1] + self.faults.flip(packet[1:])
         await self.send(ctx, packet)
-        await self.wait(ctx, GAP)
+        await self.wait(ctx, self.speed.gap)
 
     async def _data(self, ctx: Any, pid: Pid, payload: bytes) -> None:
         packet = bytes((pid,)) + payload + crc16(payload).to_bytes(2, "little")
@@ -187,7 +250,7 @@ class UsbHost(ABC):
         await self._token(ctx, pid, self._address | endpoint << 7)
         await self._data(ctx, Pid.DATA1 if toggle else Pid.DATA0, payload)
         answer = await self.receive(ctx)
-        await self.wait(ctx, GAP)
+        await self.wait(ctx, self.speed.gap)
         if not answer:
             return None
         assert len(answer) == 1
@@ -209,12 +272,12 @@ class UsbHost(ABC):
             return pid, b""
         payload = packet[1:-2]
         assert crc16(payload) == int.from_bytes(packet[-2:], "little")
-        assert len(payload) <= PACKET_BYTES
+        assert len(payload) <= (self.speed.packet_bytes if endpoint else PACKET_BYTES)
         if self.faults.happens("in_data"):
             return None
         if not self.faults.happens("in_answer"):
             await self.send(ctx, bytes((Pid.ACK,)))
-            await self.wait(ctx, GAP)
+            await self.wait(ctx, self.speed.gap)
         if endpoint:
             self.packets.append((self.frames, pid, len(payload)))
         return pid, payload
@@ -266,7 +329,7 @@ class UsbHost(ABC):
         """Reset the bus by holding both lines low. A host does so for 10 ms; a device may rely on 2.5 us."""
         await self.hold_reset(ctx, 400)
         await self.wait(ctx, 50)
-        self._address, self._toggles = 0, {"in": 0, "out": 0}
+        self._address, self._toggles, self._asks_first = 0, {"in": 0, "out": 0}, False
         self._buffer.clear()
 
     async def enumerate(self, ctx: Any, address: int = 5) -> None:
@@ -289,10 +352,22 @@ class UsbHost(ABC):
             self.enumerated[Descriptor.STRING, index] = await self.control(ctx, get(Descriptor.STRING, index, 255))
         await self.control(ctx, bytes((0, 9, 1, 0, 0, 0, 0, 0)))
         self._toggles = {"in": 0, "out": 0}
+        if self.speed is HIGH_SPEED:
+            await self._ask_for_more(ctx, get)
+            self.is_ready = True
+            self.enumerations += 1
+            return
         await self.control(ctx, bytes((0x21, 0x20, 0, 0, 0, 0, 7, 0)), (1_000_000).to_bytes(4, "little") + b"\0\0\x08")
         await self.control(ctx, bytes((0x21, 0x22, 3, 0, 0, 0, 0, 0)))
         self.is_ready = True
         self.enumerations += 1
+
+    async def _ask_for_more(self, ctx: Any, get: Callable[[int, int, int], bytes]) -> None:
+        """Read what Windows reads of a device with high speed."""
+        for kind in (Descriptor.QUALIFIER, Descriptor.OTHER_SPEED, Descriptor.BOS):
+            self.enumerated[kind, 0] = await self.control(ctx, get(kind, 0, 255))
+        request = bytes((0xC0, WINDOWS_REQUEST, 0, 0, WINDOWS_SET, 0, 0, 2))
+        self.windows_set = await self.control(ctx, request)
 
     # The serial port
 
@@ -314,12 +389,12 @@ class UsbHost(ABC):
                 interlude, self.interlude = self.interlude, None
                 await interlude(ctx)
             if self.is_suspended:
-                await self.wait(ctx, FRAME_CYCLES)
+                await self.wait(ctx, self.speed.frame_cycles)
                 continue
-            end = self.cycle + FRAME_CYCLES * self.byte_cycles // 8
+            end = self.cycle + self.speed.frame_cycles * self.byte_cycles // self.speed.byte_cycles
             self.frames += 1
             await self._token(ctx, Pid.SOF, self.frames % 2048)
-            longest = (PACKET_BYTES + 9) * self.byte_cycles + PATIENCE + 4 * GAP
+            longest = (self.speed.packet_bytes + 9) * self.byte_cycles + self.speed.pauses
             while self.cycle + longest < end and not self.resets_due:
                 if self.outgoing:
                     await self._write_once(ctx)
@@ -330,8 +405,17 @@ class UsbHost(ABC):
             await self.wait(ctx, max(1, end - self.cycle))
 
     async def _write_once(self, ctx: Any) -> None:
-        piece, start = bytes(self.outgoing[:PACKET_BYTES]), self.cycle
-        if await self._out(ctx, DATA_ENDPOINT, Pid.OUT, self._toggles["out"], piece) is Pid.ACK:
+        piece, start = bytes(self.outgoing[: self.speed.packet_bytes]), self.cycle
+        if self._asks_first:
+            self.pings += 1
+            await self._token(ctx, Pid.PING, self._address | DATA_ENDPOINT << 7)
+            self._asks_first = await self.receive(ctx) != bytes((Pid.ACK,))
+            if self._asks_first:
+                return
+        answer = await self._out(ctx, DATA_ENDPOINT, Pid.OUT, self._toggles["out"], piece)
+        # At high speed, a host asks a device that was full before it sends again.
+        self._asks_first = answer is Pid.NAK and self.speed is HIGH_SPEED
+        if answer is Pid.ACK:
             del self.outgoing[: len(piece)]
             self._toggles["out"] ^= 1
             self.packets.append((self.frames, Pid.OUT, len(piece)))
@@ -350,7 +434,7 @@ class UsbHost(ABC):
         self._toggles["in"] ^= 1
         self.busy_cycles += self.cycle - start
         self._buffer += payload
-        if len(payload) < PACKET_BYTES or len(self._buffer) >= _BUFFER_BYTES:
+        if len(payload) < self.speed.packet_bytes or len(self._buffer) >= self.speed.buffer_bytes:
             self.incoming += self._buffer
             self._buffer.clear()
             self.changed()

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import re
+import warnings
 
 import pytest
 from amaranth.hdl import Elaboratable, Fragment, Module, Signal
@@ -12,12 +13,13 @@ from amaranth.sim import Simulator
 from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
+from harness.ulpi import SHORT_TIMES, UlpiHost
 from harness.usb_host import UsbBusTransport, UsbPinHost, UsbUtmiHost
 
 from spikeloom.compiler.place import place
 from spikeloom.hdl.host import usb
 from spikeloom.hdl.host.crossing import cross
-from spikeloom.hdl.host.usb import USB_PINS, UsbDevice, UsbLine
+from spikeloom.hdl.host.usb import USB_PINS, UlpiDevice, UsbDevice, UsbLine
 from spikeloom.hdl.top.top import add_fabric
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
@@ -29,15 +31,18 @@ from spikeloom.sim.host.usb import (
     BULK_PACKETS_PER_MS,
     DATA_ENDPOINT,
     FULL_SPEED_HZ,
+    HIGH_SPEED_HZ,
+    HIGH_SPEED_PACKETS,
     NOTIFICATION_ENDPOINT,
     UsbParameters,
 )
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.usb_host import FRAME_CYCLES, Faults, Pid, StallError
+from spikeloom.simulators.usb_host import Faults, Pid, StallError
 
 FABRIC = FabricConfig(core=TINY_PAIR)
 NAMED = UsbParameters(vendor=0x1234, product=0x5678, serial="0042")
+FAST = dataclasses.replace(NAMED, high_speed=True)
 
 
 class Crossing(wiring.Component):
@@ -56,8 +61,8 @@ class Crossing(wiring.Component):
 class WholeTop(Elaboratable):
     """`UsbTop` without its PHY."""
 
-    def __init__(self, parameters=NAMED, module=usb):
-        self.device = module.UsbDevice(parameters)
+    def __init__(self, device=UsbDevice):
+        self.device = device(NAMED)
         self.bus_resets = Signal(8)
 
     def elaborate(self, platform):
@@ -73,16 +78,20 @@ class Bytes:
     """A device alone: what arrives is collected, and ``frames`` of the link are offered, ``pause`` cycles apart."""
 
     def __init__(self, *, frames=(), byte_cycles=1, module=usb, faults=None, stalled=False, pause=0):
-        self.device = module.UsbDevice(NAMED)
-        self.host = UsbUtmiHost(self.device, byte_cycles=byte_cycles, faults=faults)
+        self.device, self.host, self.hz = self.made(module, byte_cycles, faults)
         self.frames, self.received, self.pause = list(frames), bytearray(), pause
         self.stalled = stalled
         self.simulator = Simulator(self.device)
-        self.simulator.add_clock(1 / FULL_SPEED_HZ, domain="usb")
+        self.simulator.add_clock(1 / self.hz, domain="usb")
         self.simulator.add_testbench(self.host.run, background=True)
         self.simulator.add_testbench(self.collect, background=True)
         self.simulator.add_testbench(self.offer, background=True)
         self._cycles = 0
+
+    def made(self, module, byte_cycles, faults):
+        """The device, its host, and its clock."""
+        device = module.UsbDevice(NAMED)
+        return device, UsbUtmiHost(device, byte_cycles=byte_cycles, faults=faults), FULL_SPEED_HZ
 
     async def collect(self, ctx):
         device = self.device
@@ -113,7 +122,7 @@ class Bytes:
 
     def advance(self, cycles):
         self._cycles += cycles
-        self.simulator.run_until(self._cycles / FULL_SPEED_HZ)
+        self.simulator.run_until(self._cycles / self.hz)
 
     def until(self, holds, cycles):
         """Let time pass until ``holds()``, for up to ``cycles`` cycles."""
@@ -127,12 +136,31 @@ class Bytes:
 
     def until_next_frame(self):
         number = self.host.frames
-        self.until(lambda: self.host.frames > number, 2 * FRAME_CYCLES)
+        self.until(lambda: self.host.frames > number, 2 * self.host.speed.frame_cycles)
 
     @property
     def lengths(self):
         """Lengths of the packets to the host."""
         return [length for _, pid, length in self.host.packets if pid is not Pid.OUT]
+
+
+class FastBytes(Bytes):
+    """The same at high speed, at the pins of the PHY, with ``short_times``."""
+
+    def made(self, module, byte_cycles, faults):
+        device = module.UlpiDevice(NAMED)
+        return device, UlpiHost(device, faults=faults), HIGH_SPEED_HZ
+
+
+@pytest.fixture
+def short_times(monkeypatch):
+    """A reset and a suspend that take a tenth of a millisecond, not milliseconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from luna.gateware.usb.usb2.reset import USBResetSequencer
+
+    for name, cycles in SHORT_TIMES.items():
+        monkeypatch.setattr(USBResetSequencer, name, cycles)
 
 
 def frame_of(length):
@@ -245,10 +273,10 @@ def test_the_pace_of_full_speed():
 
 
 BUGS = {
-    "a packet never ends": ("to_host.last.eq(~self.i.valid)", "to_host.last.eq(0)"),
-    "every byte ends a packet": ("to_host.last.eq(~self.i.valid)", "to_host.last.eq(1)"),
+    "a packet never ends": ("to_host.last.eq(~component.i.valid)", "to_host.last.eq(0)"),
+    "every byte ends a packet": ("to_host.last.eq(~component.i.valid)", "to_host.last.eq(1)"),
     "the end of a frame is held back": ("((held == 0) & (patience == 0))", "0"),
-    "bytes overtake": ("self.i.ready.eq(~is_held | leaves)", "self.i.ready.eq(1)"),
+    "bytes overtake": ("component.i.ready.eq(~is_held | leaves)", "component.i.ready.eq(1)"),
     "the endpoint": ("ToHost(endpoint_number=DATA_ENDPOINT,", "ToHost(endpoint_number=DATA_ENDPOINT + 3,"),
 }
 
@@ -262,12 +290,15 @@ def test_a_planted_bug_is_found(bug):
     assert (bench.lengths, bytes(bench.host.incoming)) != ([64, 50], frame_of(30) + frame_of(34) + frame_of(50))
 
 
-def run_network(request, *, faults=None, resets=0):
-    rng = rng_of(request.node.name)
+def run_network(request, *, faults=None):
     design = WholeTop()
     bus = UsbBusTransport(design, UsbUtmiHost(design.device, byte_cycles=1, faults=faults), sync_hz=13.3e6)
+    check_network(rng_of(request.node.name), bus)
+    return bus.host
+
+
+def check_network(rng, bus):
     bus.until_ready()
-    bus.host.resets_due = resets
     network = random_network(rng, TINY_PAIR, inputs=8, sizes=(8, 5))
     program = place(network, FABRIC, observe=[p.name for p in network.populations])
     spikes = random_spikes(rng, 4, 3, 8)
@@ -275,7 +306,6 @@ def run_network(request, *, faults=None, resets=0):
     compared, mismatches = compare(simulate(network, spikes), result)
     assert compared > 5
     assert mismatches == 0
-    return bus.host
 
 
 def test_spikes_over_a_bus_with_faults(request):
@@ -312,6 +342,114 @@ def test_suspend_and_resume():
     bench.advance(15_000)
     assert bytes(bench.host.incoming) == frame_of(20)
     assert bench.received == b"after"
+
+
+@pytest.mark.usefixtures("short_times")
+def test_enumeration_at_high_speed():
+    """The device chirps in each reset; the host reads the descriptors of both speeds, and what Windows asks for."""
+    bench = FastBytes()
+    bench.until_ready()
+    host = bench.host
+    assert len(host.chirps) == 2
+    assert host.enumerated == FAST.descriptors
+    assert host.windows_set == FAST.windows_set
+    found = []
+
+    async def ask(ctx):
+        for refused in ((0xC0, 1, 0, 0, 6, 0, 0, 1), (0xC0, 2, 0, 0, 7, 0, 0, 1), (0xA1, 0x21, 0, 0, 0, 0, 7, 0)):
+            with pytest.raises(StallError):
+                await host.control(ctx, bytes(refused))
+        found.append(await host.control(ctx, bytes((0xC0, 1, 0, 0, 7, 0, 10, 0))))
+
+    host.interlude = ask
+    bench.until(lambda: found, 9000)
+    assert found == [FAST.windows_set[:10]]
+
+
+@pytest.mark.usefixtures("short_times")
+def test_the_pace_of_high_speed():
+    """Thirteen packets of 512 bytes in a microframe of 125 us, in either direction; a short one only at the end."""
+    frames = [frame_of(512 * 13 + 100), frame_of(400)]
+    bench = FastBytes(frames=frames)
+    bench.until_ready()
+    host = bench.host
+    bench.until_next_frame()
+    bench.until_next_frame()
+    assert bytes(host.incoming) == b"".join(frames)
+    assert bench.lengths == [512] * 13 + [500]
+    assert len({frame for frame, _, _ in host.packets[:13]}) <= 2
+    host.packets.clear()
+    host.reads = False
+    sent = bytes(place * 7 % 251 for place in range(512 * 26))
+    host.outgoing += sent
+    bench.until(lambda: len(bench.received) >= len(sent), 25_000)
+    assert bytes(bench.received) == sent
+    counted = collections.Counter(frame for frame, _, _ in host.packets)
+    assert max(counted.values()) == HIGH_SPEED_PACKETS
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_times")
+def test_the_driver_at_high_speed():
+    """A session over the PHY: the real driver, the host, the device, the link, the bridge and the core."""
+    design = WholeTop(UlpiDevice)
+    bus = UsbBusTransport(design, UlpiHost(design.device), sync_hz=90e6, usb_hz=HIGH_SPEED_HZ)
+    check_network(rng_of("test_spikes_over_a_bus_with_faults"), bus)
+    assert any(length == 512 for _, _, length in bus.host.packets)
+
+
+@pytest.mark.usefixtures("short_times")
+def test_a_full_packet_at_high_speed_is_followed_by_an_empty_one():
+    bench = FastBytes(frames=[frame_of(512)])
+    bench.until_ready()
+    bench.until(lambda: bench.host.incoming, 9000)
+    assert bench.lengths == [512, 0]
+    assert bytes(bench.host.incoming) == frame_of(512)
+
+
+@pytest.mark.usefixtures("short_times")
+def test_faults_and_a_full_device_at_high_speed():
+    """Every byte once and in order; while bytes are not taken, the host asks with PING before it sends again."""
+    faults = Faults(token=0.1, out_data=0.2, out_answer=0.3, in_data=0.3, in_answer=0.3, seed=6)
+    frames = [frame_of(length) for length in (700, 30, 512, 1300, 20, 600)]
+    bench = FastBytes(frames=frames, stalled=True)
+    host = bench.host
+    sent = bytes(place * 7 % 256 for place in range(6000))
+    host.outgoing += sent
+    bench.until_ready()
+    # Not before, because LUNA does not repeat an acknowledgement that ends a control transfer: a host would begin it
+    # again, this one does not.
+    host.faults = faults
+    bench.advance(9000)
+    assert host.answers[DATA_ENDPOINT, Pid.NAK] > 0
+    assert host.pings > 2
+    assert len(sent) - 2 * 512 <= len(host.outgoing) < len(sent)
+    bench.stalled = False
+    bench.until(lambda: len(bench.received) >= len(sent) and len(host.incoming) >= sum(map(len, frames)), 40_000)
+    assert bytes(bench.received) == sent
+    assert bytes(host.incoming) == b"".join(frames)
+    assert sum(faults.count.values()) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_times")
+def test_suspend_at_high_speed():
+    """A silent bus: the device shows its pull-up, and returns to high speed when the host resumes."""
+    bench = FastBytes(frames=[frame_of(20)])
+    bench.until_ready()
+    host, done = bench.host, []
+
+    async def silence(ctx):
+        await host.suspend(ctx, 2000)
+        done.append(True)
+
+    host.interlude = silence
+    bench.until(lambda: done, 30_000)
+    host.outgoing += b"after"
+    bench.until(lambda: bench.received == b"after" and host.incoming, 9000)
+    assert bytes(host.incoming) == frame_of(20)
+    assert bench.received == b"after"
+    assert host.enumerations == 1
 
 
 def test_each_pin_is_one_bit():

@@ -1,5 +1,7 @@
 """Descriptors of the USB device, and the parameters in them."""
 
+import uuid
+
 import pytest
 
 from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, Descriptor, UsbParameters
@@ -51,6 +53,54 @@ def test_a_configuration_with_two_interfaces_and_three_endpoints():
         DATA_ENDPOINT: (2, PACKET_BYTES),
         0x80 | DATA_ENDPOINT: (2, PACKET_BYTES),
     }
+
+
+FAST = UsbParameters(vendor=0x1234, product=0x5678, serial="ab", high_speed=True)
+
+
+def test_descriptors_of_high_speed_by_value():
+    """The bytes by the tables of USB 2.0 (9.6), of the capabilities of USB 2.1, and of Microsoft OS 2.0."""
+    expected = {
+        Descriptor.DEVICE: "12 01 1002 00 00 00 40 3412 7856 0001 01 02 03 01",
+        Descriptor.CONFIGURATION: """
+            09 02 2000 01 01 00 80 fa
+            09 04 00 00 02 ff 00 00 00
+            07 05 01 02 0002 00
+            07 05 81 02 0002 00
+        """,
+        Descriptor.QUALIFIER: "0a 06 1002 00 00 00 40 01 00",
+        Descriptor.OTHER_SPEED: """
+            09 07 2000 01 01 00 80 fa
+            09 04 00 00 02 ff 00 00 00
+            07 05 01 02 4000 00
+            07 05 81 02 4000 00
+        """,
+        Descriptor.BOS: """
+            05 0f 2100 01
+            1c 10 05 00 df60ddd8 8945 c74c 9cd2 659d9e648a9f 00000306 a200 01 00
+        """,
+    }
+    for kind, content in expected.items():
+        assert FAST.descriptors[kind, 0] == bytes.fromhex(content)
+    slow = UsbParameters(serial="ab").descriptors
+    strings = {key: content for key, content in slow.items() if key[0] == Descriptor.STRING}
+    assert {key: content for key, content in FAST.descriptors.items() if key[0] == Descriptor.STRING} == strings
+    assert len(FAST.descriptors) == len(expected) + len(strings)
+    assert (FAST.packet_bytes, UsbParameters().packet_bytes) == (512, 64)
+
+
+def test_windows_finds_its_driver():
+    """The set: its header, the name of the driver, and a property with the GUID of the interface."""
+    content = FAST.windows_set
+    assert content[:10] == bytes.fromhex("0a00 0000 00000306") + len(content).to_bytes(2, "little")
+    assert content[10:30] == bytes.fromhex("1400 0300") + b"WINUSB" + bytes(10)
+    assert content[30:38] == (len(content) - 30).to_bytes(2, "little") + bytes.fromhex("0400 0700 2a00")
+    name, length, guids = content[38:80], content[80:82], content[82:]
+    assert name.decode("utf-16-le") == "DeviceInterfaceGUIDs\0"
+    assert int.from_bytes(length, "little") == len(guids)
+    texts = guids.decode("utf-16-le")
+    assert texts.endswith("}\0\0")
+    assert str(uuid.UUID(texts[1:-3])).upper() == texts[1:-3]
 
 
 def test_descriptors_by_value():

@@ -1,4 +1,4 @@
-"""USB full-speed device with one serial port (CDC-ACM), built around the device core of LUNA.
+"""USB devices around the device core of LUNA: a serial port (CDC-ACM) at full speed, bulk endpoints at high speed.
 
 ::
 
@@ -8,13 +8,17 @@
 `UsbLine` is the transport with its pins. The domain ``usb_io`` runs at 48 MHz, four times the bit rate, and ``usb`` at
 12 MHz, with both clocks from the same PLL. The fabric keeps its own clock, ``sync``, which is unrelated to them.
 
-Bytes to the host are sent in packets of 64. A shorter packet, or a packet without data, makes the host's driver deliver
-the data; it is sent only where a frame of the link ends and no other frame follows.
+At high speed, the PHY is a chip: `UlpiLine` has its pins (ULPI), and the domain ``usb`` its clock, 60 MHz.
+
+Bytes to the host are sent in packets of 64, or 512 at high speed. A shorter packet, or a packet without data, makes the
+host's driver deliver the data; it is sent only where a frame of the link ends and no other frame follows.
 
 LUNA is under the BSD licence and an optional dependency, so it is imported when a design is elaborated.
 """
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,12 +28,34 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.crossing import cross
-from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, UsbParameters
+from spikeloom.sim.host.usb import (
+    DATA_ENDPOINT,
+    NOTIFICATION_ENDPOINT,
+    PACKET_BYTES,
+    WINDOWS_REQUEST,
+    WINDOWS_SET,
+    UsbParameters,
+)
 
-__all__ = ["PATIENCE", "USB_PINS", "UsbDevice", "UsbLine", "UsbPhy"]
+__all__ = [
+    "PATIENCE",
+    "ULPI_PATIENCE",
+    "ULPI_PINS",
+    "USB_PINS",
+    "UlpiDevice",
+    "UlpiLine",
+    "UsbDevice",
+    "UsbLine",
+    "UsbPhy",
+]
 
 PATIENCE = 24
 """Cycles of ``usb``, 2 us, for which the end of a frame waits for the next frame before its packet is closed."""
+ULPI_PATIENCE = 120
+"""The same at high speed."""
+
+ULPI_PINS = {"data_i": In(8), "data_o": Out(8), "data_oe": Out(1), "dir": In(1), "nxt": In(1), "stp": Out(1)}
+"""Members of a component with the pins of a PHY; `UlpiLine` describes them."""
 
 _PHY_PINS = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1)}
 
@@ -84,14 +110,7 @@ class UsbDevice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-
-        # LUNA 0.2.3 uses deprecated names of Amaranth. The versions of both are pinned, so the warnings would not help
-        # a user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            device, from_host, to_host = _luna_device(self.parameters)
-            m.submodules.device = Fragment.get(device, platform)
-
+        device, from_host, to_host = _add_device(m, self.parameters, _utmi, platform)
         utmi = device.utmi
         m.d.comb += [getattr(utmi, name).eq(getattr(self, name)) for name in _UTMI_TO_DEVICE]
         m.d.comb += [getattr(self, name).eq(getattr(utmi, name)) for name in _UTMI_FROM_DEVICE]
@@ -99,45 +118,115 @@ class UsbDevice(wiring.Component):
             device.connect.eq(1),
             utmi.vbus_valid.eq(1),
             utmi.session_end.eq(0),
-            self.o.valid.eq(from_host.valid),
-            self.o.payload.eq(from_host.payload),
-            from_host.ready.eq(self.o.ready),
         ]
-
-        # The last byte taken is held back until another one follows, or until it has ended a frame and nothing has
-        # followed for a while: then it ends the packet.
-        held, is_held = Signal(8), Signal()
-        patience = Signal(range(PATIENCE + 1))
-        leaves = Signal()
-        m.d.comb += [
-            to_host.payload.eq(held),
-            to_host.last.eq(~self.i.valid),
-            to_host.valid.eq(is_held & (self.i.valid | ((held == 0) & (patience == 0)))),
-            leaves.eq(to_host.valid & to_host.ready),
-            self.i.ready.eq(~is_held | leaves),
-        ]
-        with m.If(self.i.ready):
-            m.d.usb += [is_held.eq(self.i.valid), held.eq(self.i.payload), patience.eq(PATIENCE)]
-        with m.Elif(patience != 0):
-            m.d.usb += patience.eq(patience - 1)
-
+        _connect_bytes(m, self, from_host, to_host, PATIENCE)
         return m
 
 
-def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
-    """Return LUNA's device, and its byte streams from and to the host."""
+class UlpiDevice(wiring.Component):
+    """The device at high speed, at the pins of its PHY, in the domain ``usb`` at 60 MHz.
+
+    It answers the chirps of a host that has high speed. A host without it finds descriptors for the wrong speed.
+
+    Parameters
+    ----------
+    parameters
+        Contents of the descriptors; ``high_speed`` is set.
+
+    Members
+    -------
+    data_i : Signal(8), in
+    data_o : Signal(8), out
+    data_oe : Signal, out
+    dir, nxt : Signal, in
+    stp : Signal, out
+        ULPI, synchronous to the clock. The PHY must be out of reset when the domain is.
+    o : Stream(8), out
+        Bytes from the host.
+    i : Stream(8), in
+        Bytes to the host, as frames that end with a zero byte.
+    """
+
+    def __init__(self, parameters: UsbParameters) -> None:
+        self.parameters = replace(parameters, high_speed=True)
+        super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus = SimpleNamespace(
+            data=SimpleNamespace(i=self.data_i, o=self.data_o, oe=self.data_oe),
+            dir=SimpleNamespace(i=self.dir),
+            nxt=SimpleNamespace(i=self.nxt),
+            stp=SimpleNamespace(o=self.stp),
+        )
+        # The board has its supply from the bus, or a supply of its own: either way, LUNA need not watch VBUS.
+        platform = SimpleNamespace(ignore_phy_vbus=True, device="")
+        device, from_host, to_host = _add_device(m, self.parameters, lambda: bus, platform)
+        m.d.comb += device.connect.eq(1)
+        _connect_bytes(m, self, from_host, to_host, ULPI_PATIENCE)
+        return m
+
+
+def _utmi() -> Any:
     from luna.gateware.interface.utmi import UTMIInterface
+
+    return UTMIInterface()
+
+
+def _add_device(
+    m: Module, parameters: UsbParameters, make_bus: Callable[[], Any], platform: object
+) -> tuple[Any, Any, Any]:
+    """Add LUNA's device to ``m``; return it, and its byte streams from and to the host."""
+    # LUNA 0.2.3 uses deprecated names of Amaranth. The versions of both are pinned, so the warnings would not help a
+    # user.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        device, from_host, to_host = _luna_device(parameters, make_bus())
+        m.submodules.device = Fragment.get(device, platform)
+    return device, from_host, to_host
+
+
+def _connect_bytes(m: Module, component: Any, from_host: Any, to_host: Any, patience_cycles: int) -> None:
+    """Connect the streams of LUNA's endpoints with those of ``component``, and decide where packets end."""
+    m.d.comb += [
+        component.o.valid.eq(from_host.valid),
+        component.o.payload.eq(from_host.payload),
+        from_host.ready.eq(component.o.ready),
+    ]
+
+    # The last byte taken is held back until another one follows, or until it has ended a frame and nothing has followed
+    # for a while: then it ends the packet.
+    held, is_held = Signal(8), Signal()
+    patience = Signal(range(patience_cycles + 1))
+    leaves = Signal()
+    m.d.comb += [
+        to_host.payload.eq(held),
+        to_host.last.eq(~component.i.valid),
+        to_host.valid.eq(is_held & (component.i.valid | ((held == 0) & (patience == 0)))),
+        leaves.eq(to_host.valid & to_host.ready),
+        component.i.ready.eq(~is_held | leaves),
+    ]
+    with m.If(component.i.ready):
+        m.d.usb += [is_held.eq(component.i.valid), held.eq(component.i.payload), patience.eq(patience_cycles)]
+    with m.Elif(patience != 0):
+        m.d.usb += patience.eq(patience - 1)
+
+
+def _luna_device(parameters: UsbParameters, bus: Any) -> tuple[Any, Any, Any]:
+    """Return LUNA's device on ``bus``, and its byte streams from and to the host."""
     from luna.gateware.stream.generator import ConstantStreamGenerator
+    from luna.gateware.usb.request.control import ControlRequestHandler
     from luna.gateware.usb.request.standard import StandardRequestHandler
     from luna.gateware.usb.stream import USBInStreamInterface
     from luna.gateware.usb.usb2.control import USBControlEndpoint
+    from luna.gateware.usb.usb2.descriptor import GetDescriptorHandlerBlock
     from luna.gateware.usb.usb2.device import USBDevice
     from luna.gateware.usb.usb2.endpoint import EndpointInterface
     from luna.gateware.usb.usb2.endpoints.stream import USBStreamInEndpoint, USBStreamOutEndpoint
     from luna.gateware.usb.usb2.request import USBRequestHandler
     from usb_protocol.emitters import DeviceDescriptorCollection
 
-    setup_pid, of_class = 0b1101, 1
+    setup_pid, of_class, of_vendor = 0b1101, 1, 2
     set_line_coding, get_line_coding, set_control_lines = 0x20, 0x21, 0x22
     line_coding = (115_200).to_bytes(4, "little") + bytes((0, 0, 8))  # read by some hosts, but without effect
 
@@ -197,19 +286,51 @@ def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
         def elaborate(self, platform: object) -> Any:
             return ResetInserter({"usb": restart})(super().elaborate(platform))
 
-    device = USBDevice(bus=UTMIInterface())
+    class WindowsSet(ControlRequestHandler):
+        """The request for the descriptors of Microsoft OS 2.0."""
+
+        def elaborate(self, platform: object) -> Any:
+            m = Module()
+            interface, setup = self.interface, self.interface.setup
+            content = DeviceDescriptorCollection(automatic_language_descriptor=False)
+            content.add_descriptor(parameters.windows_set, index=0, descriptor_type=1)
+            m.submodules.content = rom = GetDescriptorHandlerBlock(content, max_packet_length=PACKET_BYTES)
+            m.d.comb += [rom.value.eq(1 << 8), rom.length.eq(setup.length)]
+            wanted = (setup.type == of_vendor) & (setup.request == WINDOWS_REQUEST) & (setup.index == WINDOWS_SET)
+            sent = Signal()  # a packet whose acknowledgement is due
+            with m.If(wanted):
+                m.d.comb += [
+                    interface.claim.eq(1),
+                    rom.tx.attach(interface.tx),
+                    rom.start.eq(interface.data_requested),
+                    interface.handshakes_out.stall.eq(rom.stall),
+                    interface.handshakes_out.ack.eq(interface.status_requested),
+                ]
+            with m.If(setup.received):
+                m.d.usb += [rom.start_position.eq(0), interface.tx_data_pid.eq(1), sent.eq(0)]
+            with m.Elif(interface.data_requested):
+                m.d.usb += sent.eq(1)
+            with m.Elif(interface.handshakes_in.ack & sent):
+                m.d.usb += [
+                    rom.start_position.eq(rom.start_position + PACKET_BYTES),
+                    interface.tx_data_pid.eq(~interface.tx_data_pid),
+                    sent.eq(0),
+                ]
+            return m
+
+    device = USBDevice(bus=bus, handle_clocking=False)
     descriptors = DeviceDescriptorCollection(automatic_language_descriptor=False)
     for (kind, index), content in parameters.descriptors.items():
         descriptors.add_descriptor(content, index=index, descriptor_type=kind)
     control = USBControlEndpoint(utmi=device.utmi)
     control.add_request_handler(Standard(descriptors))
-    control.add_request_handler(SerialPort())
+    control.add_request_handler(WindowsSet() if parameters.high_speed else SerialPort())
     # Subclasses, because LUNA names modules after their classes and, if two are of the same class, after addresses in
     # memory. Then no two netlists would be equal.
-    from_host = FromHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
-    to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
+    from_host = FromHost(endpoint_number=DATA_ENDPOINT, max_packet_size=parameters.packet_bytes)
+    to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=parameters.packet_bytes)
     restart = device.reset_detected | control.interface.config_changed
-    for endpoint in (control, Notifications(), from_host, to_host):
+    for endpoint in (control, *(() if parameters.high_speed else (Notifications(),)), from_host, to_host):
         device.add_endpoint(endpoint)
     return device, from_host.stream, to_host.stream
 
@@ -260,6 +381,39 @@ class UsbLine(wiring.Component):
             self.dn_o.eq(phy.dn_o),
             self.oe.eq(phy.oe),
             self.pullup.eq(device.term_select),
+        ]
+        cross(m, device.o, device.i, self, domain="usb")
+        return m
+
+
+class UlpiLine(wiring.Component):
+    """The transport at high speed: the pins of a PHY on one side, the byte streams of the link on the other.
+
+    Parameters
+    ----------
+    parameters
+        Contents of the descriptors; ``high_speed`` is set.
+
+    Members
+    -------
+    data_i, data_o, data_oe, dir, nxt, stp
+        The pins of the PHY, as for `UlpiDevice`, in the domain ``usb``.
+    o : Stream(8), out
+        Bytes from the host, in the domain ``sync``.
+    i : Stream(8), in
+        Bytes to the host, in the domain ``sync``.
+    """
+
+    def __init__(self, parameters: UsbParameters) -> None:
+        self.parameters = parameters
+        super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.device = device = UlpiDevice(self.parameters)
+        m.d.comb += [
+            *(device.data_i.eq(self.data_i), device.dir.eq(self.dir), device.nxt.eq(self.nxt)),
+            *(self.data_o.eq(device.data_o), self.data_oe.eq(device.data_oe), self.stp.eq(device.stp)),
         ]
         cross(m, device.o, device.i, self, domain="usb")
         return m

@@ -1,9 +1,12 @@
-"""The USB device of a board, a serial port (CDC-ACM) at full speed, and its descriptors.
+"""The USB device of a board and its descriptors: a serial port at full speed, or an interface of its own at high speed.
 
-Linux, macOS and Windows 10 include the driver for this class, so the board appears as a serial port without any
-installation. ``docs/usb.md`` describes it.
+Linux, macOS and Windows 10 include the driver for serial ports (CDC-ACM), so a board at full speed appears as one
+without any installation. At high speed, the bytes go through two bulk endpoints that libusb opens; descriptors of
+Microsoft OS 2.0 let Windows load its driver WinUSB for them. ``docs/usb.md`` describes both.
 """
 
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
@@ -12,8 +15,13 @@ __all__ = [
     "DEFAULT_PRODUCT",
     "DEFAULT_VENDOR",
     "FULL_SPEED_HZ",
+    "HIGH_SPEED_HZ",
+    "HIGH_SPEED_PACKETS",
+    "HIGH_SPEED_PACKET_BYTES",
     "NOTIFICATION_ENDPOINT",
     "PACKET_BYTES",
+    "WINDOWS_REQUEST",
+    "WINDOWS_SET",
     "Descriptor",
     "UsbParameters",
 ]
@@ -28,11 +36,25 @@ PACKET_BYTES = 64
 BULK_PACKETS_PER_MS = 19
 """Maximum number of 64-byte bulk packets in a full-speed frame of 1 ms, if nothing else uses the bus."""
 
+HIGH_SPEED_HZ = 60_000_000
+"""Bytes per second at high speed, and the clock of ULPI."""
+HIGH_SPEED_PACKET_BYTES = 512
+"""Maximum packet size of the bulk endpoints at high speed in bytes; that of the control endpoint stays 64."""
+HIGH_SPEED_PACKETS = 13
+"""Maximum number of 512-byte bulk packets in a microframe of 125 us, if nothing else uses the bus."""
+
 DATA_ENDPOINT = 1
 """Number of the bulk endpoints that carry the bytes, one in each direction."""
 NOTIFICATION_ENDPOINT = 2
 """Interrupt endpoint to the host, which the class requires. The board never sends anything on it."""
 
+WINDOWS_REQUEST, WINDOWS_SET = 1, 7
+"""Vendor request with which Windows asks for the descriptors of Microsoft OS 2.0, and its index for all of them."""
+_WINDOWS_8_1 = 0x06030000
+_WINDOWS_CAPABILITY = "D8DD60DF-4589-4CC7-9CD2-659D9E648A9F"  # of a device with descriptors of Microsoft OS 2.0
+_INTERFACE_GUID = "{7A9F0E66-3B52-4D0C-9C55-0B7F4E0D51B6}"  # by which programs on Windows find the interface
+
+_USB_2_1 = 0x0210  # the first version with capabilities
 _LONGEST_TEXT = 126  # of a string descriptor: its length is one byte
 
 
@@ -42,6 +64,9 @@ class Descriptor:
     DEVICE = 1
     CONFIGURATION = 2
     STRING = 3
+    QUALIFIER = 6
+    OTHER_SPEED = 7
+    BOS = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +80,14 @@ class UsbParameters:
     serial : str
         Serial number, of printable ASCII characters; empty for none. Two devices with the same numbers and the same
         serial number must not be connected to one host.
+    high_speed : bool
+        Whether the device has a PHY for high speed.
     """
 
     vendor: int = DEFAULT_VENDOR
     product: int = DEFAULT_PRODUCT
     serial: str = ""
+    high_speed: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vendor", "product"):
@@ -96,23 +124,66 @@ class UsbParameters:
         return f"{self.vendor:04x}:{self.product:04x}"
 
     @property
+    def packet_bytes(self) -> int:
+        """Maximum packet size of the bulk endpoints in bytes."""
+        return HIGH_SPEED_PACKET_BYTES if self.high_speed else PACKET_BYTES
+
+    @property
     def descriptors(self) -> dict[tuple[int, int], bytes]:
-        """The descriptors of the device, its configuration and its strings, by type and index."""
+        """The descriptors of the device, its configuration and its strings, by type and index.
+
+        At high speed, also those for the other speed, and the capabilities, which lead to `windows_set`.
+        """
         texts = ["spikeloom", "spikeloom board", *([self.serial] if self.serial else [])]
         found = {
             (Descriptor.DEVICE, 0): self._device(),
-            (Descriptor.CONFIGURATION, 0): _configuration(),
+            (Descriptor.CONFIGURATION, 0): (
+                _bulk_configuration(Descriptor.CONFIGURATION, HIGH_SPEED_PACKET_BYTES)
+                if self.high_speed
+                else _configuration()
+            ),
             (Descriptor.STRING, 0): _described(Descriptor.STRING, *_word(0x0409)),  # texts are in English
         }
         for index, text in enumerate(texts, 1):
             found[Descriptor.STRING, index] = _described(Descriptor.STRING, *text.encode("utf-16-le"))
+        if self.high_speed:
+            found[Descriptor.QUALIFIER, 0] = _described(
+                Descriptor.QUALIFIER, *_word(_USB_2_1), 0, 0, 0, PACKET_BYTES, 1, 0
+            )
+            found[Descriptor.OTHER_SPEED, 0] = _bulk_configuration(Descriptor.OTHER_SPEED, PACKET_BYTES)
+            found[Descriptor.BOS, 0] = self._capabilities()
         return found
+
+    @property
+    def windows_set(self) -> bytes:
+        """The descriptor set of Microsoft OS 2.0: the driver is WinUSB, and programs find it by a GUID."""
+        name = "DeviceInterfaceGUIDs\0".encode("utf-16-le")
+        guids = f"{_INTERFACE_GUID}\0\0".encode("utf-16-le")
+        several_texts = 7
+        parts = _windows(3, b"WINUSB".ljust(16, b"\0")) + _windows(
+            4, bytes(_word(several_texts) + _word(len(name))) + name + bytes(_word(len(guids))) + guids
+        )
+        header_bytes = 10
+        return _windows(0, _WINDOWS_8_1.to_bytes(4, "little") + bytes(_word(header_bytes + len(parts)))) + parts
+
+    def _capabilities(self) -> bytes:
+        capability, platform = 16, 5
+        windows = _described(
+            *(capability, platform, 0),
+            *uuid.UUID(_WINDOWS_CAPABILITY).bytes_le,
+            *_WINDOWS_8_1.to_bytes(4, "little"),
+            *_word(len(self.windows_set)),
+            *(WINDOWS_REQUEST, 0),
+        )
+        header_bytes = 5
+        return _described(Descriptor.BOS, *_word(header_bytes + len(windows)), 1) + windows
 
     def _device(self) -> bytes:
         return _described(
             Descriptor.DEVICE,
-            *_word(0x0200),  # version of USB
-            *(0xEF, 0x02, 0x01),  # an association groups the interfaces; without it, Windows finds no serial port
+            *_word(_USB_2_1 if self.high_speed else 0x0200),  # version of USB
+            # An association groups the interfaces of the serial port; without it, Windows finds none.
+            *((0, 0, 0) if self.high_speed else (0xEF, 0x02, 0x01)),
             PACKET_BYTES,
             *_word(self.vendor),
             *_word(self.product),
@@ -131,12 +202,33 @@ def _word(value: int) -> tuple[int, int]:
     return value & 0xFF, value >> 8
 
 
+def _windows(kind: int, content: bytes) -> bytes:
+    """A descriptor of Microsoft OS 2.0: length and type have 16 bits."""
+    return bytes(_word(4 + len(content)) + _word(kind)) + content
+
+
+_INTERFACE, _ENDPOINT, _BULK = 4, 5, 2
+
+
+def _bulk_configuration(kind: int, packet_bytes: int) -> bytes:
+    """One interface of no standard class, with a bulk endpoint in each direction."""
+    return _whole_configuration(
+        kind,
+        (
+            (_INTERFACE, 0, 0, 2, 0xFF, 0, 0, 0),
+            (_ENDPOINT, DATA_ENDPOINT, _BULK, *_word(packet_bytes), 0),
+            (_ENDPOINT, 0x80 | DATA_ENDPOINT, _BULK, *_word(packet_bytes), 0),
+        ),
+        interfaces=1,
+    )
+
+
 def _configuration() -> bytes:
-    interface, endpoint, association, of_class = 4, 5, 11, 0x24
-    bulk, interrupt = 2, 3
-    parts = b"".join(
-        _described(*content)
-        for content in (
+    interface, endpoint, association, of_class = _INTERFACE, _ENDPOINT, 11, 0x24
+    bulk, interrupt = _BULK, 3
+    return _whole_configuration(
+        Descriptor.CONFIGURATION,
+        (
             (association, 0, 2, 0x02, 0x02, 0x00, 0),
             # The communication interface, which the class inherits from modems. Its protocol is "none": with the modem
             # protocol, some programs would send modem commands to every connected board.
@@ -150,8 +242,13 @@ def _configuration() -> bytes:
             (interface, 1, 0, 2, 0x0A, 0x00, 0x00, 0),
             (endpoint, DATA_ENDPOINT, bulk, *_word(PACKET_BYTES), 0),
             (endpoint, 0x80 | DATA_ENDPOINT, bulk, *_word(PACKET_BYTES), 0),
-        )
+        ),
+        interfaces=2,
     )
+
+
+def _whole_configuration(kind: int, contents: Iterable[tuple[int, ...]], *, interfaces: int) -> bytes:
+    parts = b"".join(_described(*content) for content in contents)
     header = 9
     power = 250  # in units of 2 mA: the current that a port must supply
-    return bytes((header, Descriptor.CONFIGURATION, *_word(header + len(parts)), 2, 1, 0, 0x80, power)) + parts
+    return bytes((header, kind, *_word(header + len(parts)), interfaces, 1, 0, 0x80, power)) + parts
