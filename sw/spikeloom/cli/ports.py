@@ -7,7 +7,7 @@ from pathlib import Path
 from spikeloom.datasets.inputs import InputError
 from spikeloom.host.transport import SerialTransport, TcpTransport, Transport, VirtualSerialTransport
 from spikeloom.host.udp import UdpTransport
-from spikeloom.host.usb import UsbTransport
+from spikeloom.host.usb import open_usb
 from spikeloom.sim.host.ethernet import DEFAULT_PORT
 from spikeloom.sim.host.usb import UsbParameters
 
@@ -39,7 +39,7 @@ def transport_to(port: str | None, baud_rate: int) -> Transport:
         numbers = port.removeprefix("usb").removeprefix(":")
         vendor, _, rest = numbers.partition(":")
         product, _, serial = rest.partition(":")
-        return UsbTransport(UsbParameters.from_text(f"{vendor}:{product}", serial) if numbers else UsbParameters())
+        return open_usb(UsbParameters.from_text(f"{vendor}:{product}", serial) if numbers else UsbParameters())
     host, colon, number = port.rpartition(":")
     if colon and number.isdecimal():
         if not 0 < int(number) < 1 << 16:

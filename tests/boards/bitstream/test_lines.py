@@ -6,12 +6,16 @@ import sys
 import pytest
 from amaranth.hdl import Fragment, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
+from harness.cores import LEAN
 
 from spikeloom.boards.bitstream.builder import board_plan, build
 from spikeloom.boards.bitstream.lines import LINES
 from spikeloom.boards.families.flow import ToolError
+from spikeloom.boards.targets.board import UlpiPins, UsbPins
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.hdl.host.ethernet import GMII_PINS
+from spikeloom.hdl.top.ulpi_top import UlpiTop
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.ethernet import UDP_LINK, EthernetParameters
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.link import LinkParameters
@@ -52,7 +56,39 @@ class UsbEcho(Component):
         return m
 
 
-@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if LinkKind.USB in board.links])
+class UlpiEcho(Component):
+    """The pins of a PHY for USB, with only the two clocks behind them."""
+
+    def __init__(self):
+        pins = {"data_i": In(8), "data_o": Out(8), "data_oe": Out(1), "dir": In(1), "nxt": In(1), "stp": Out(1)}
+        super().__init__(pins)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.usb += [self.data_o.eq(self.data_i), self.data_oe.eq(self.dir)]
+        m.d.sync += self.stp.eq(self.nxt)
+        return m
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if isinstance(board.usb, UlpiPins)])
+def test_a_board_with_a_phy_for_usb_has_its_pins_and_clocks(name):
+    board = BOARDS[name].with_link("usb")
+    assert board.link == board.usb.where
+    assert board.buildable_fabric() == BOARDS[name].with_link("udp").buildable_fabric()
+    plan = board_plan(board, bytes(16), design=lambda board, identity: UlpiEcho())
+    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    for pin in ("rst", "clk", "dir", "nxt", "stp", "data"):
+        assert f"ulpi_0__{pin}__io" in constraints
+    assert 'PORT "ulpi_0__clk__io" 60000000.0 HZ' in constraints
+    assert 'NET "fabric_clock" ' in constraints
+    assert netlist.count("cell \\EHXPLLL ") == 1
+    assert "uart_0" not in constraints
+    whole = LINES[LinkKind.USB].design(dataclasses.replace(board, fabric=FabricConfig(core=LEAN)), bytes(16))
+    Fragment.get(whole, None)
+    assert isinstance(whole, UlpiTop)
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if isinstance(board.usb, UsbPins)])
 def test_a_board_with_usb_has_its_pins_and_clocks(name):
     board = BOARDS[name].with_link("usb")
     assert board.usb is not None

@@ -16,15 +16,18 @@ from amaranth_boards.resources import UARTResource
 
 from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, received_clock, usb_clocks
-from spikeloom.boards.targets.board import BoardDescription
+from spikeloom.boards.targets.board import BoardDescription, UlpiPins
 from spikeloom.sim.host.ethernet import ETHERNET_HZ
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.usb import HIGH_SPEED_HZ
 
 __all__ = ["LINES", "Line"]
 
 
 _PHY_RESET_S = 20e-3
-"""Duration of the reset of an Ethernet PHY; data sheets ask for 10 ms."""
+"""Duration of the reset of a PHY; data sheets of those for Ethernet ask for 10 ms."""
+_ULPI_START_S = 5e-3
+"""Time from the end of its reset to the first command to a PHY for USB, and to a stable clock of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +81,19 @@ def _usb_design(board: BoardDescription, identity: bytes) -> Component:
             "The link usb needs the package luna-usb, which is not installed; install it with: "
             "pip install 'spikeloom[boards]'"
         ) from error
+    from spikeloom.hdl.top.ulpi_top import UlpiTop
     from spikeloom.hdl.top.usb_top import UsbTop
 
-    return UsbTop(board.buildable_fabric(), board.usb_device, identity, clock_hz=round(board.clock_hz))
+    top = UlpiTop if isinstance(board.usb, UlpiPins) else UsbTop
+    return top(board.buildable_fabric(), board.usb_device, identity, clock_hz=round(board.clock_hz))
 
 
 def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
     assert board.usb is not None
     assert oscillator is not None
+    if isinstance(board.usb, UlpiPins):
+        _connect_ulpi(m, platform, board, board.usb, design)
+        return
     fast, slow = usb_clocks(m, board.flow.pll, board.oscillator_hz, oscillator)
     platform.add_clock_constraint(fast, USB_HZ)
     platform.add_clock_constraint(slow, USB_BIT_HZ)
@@ -103,6 +111,31 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
         # driven. Neither is that of D+ while the device is detached: pulled low, it would look like a host.
         pullup.o.eq(1),
         pullup.oe.eq(design.pullup),
+    ]
+
+
+def _connect_ulpi(m: Module, platform: Any, board: BoardDescription, usb: UlpiPins, design: Any) -> None:
+    pins = platform.request(usb.resource, usb.number, dir="-")
+    # The PHY is reset with the fabric. Its clock is stable, and the first command allowed, some time later.
+    start, whole = (round(seconds * board.clock_hz) for seconds in (_ULPI_START_S, _ULPI_START_S + _PHY_RESET_S))
+    count = Signal(range(whole + 1), init=whole)
+    runs = Signal()
+    with m.If(count != 0):
+        m.d.sync += count.eq(count - 1)
+    with m.Else():
+        m.d.sync += runs.eq(1)
+    m.submodules.phy_reset_buffer = reset = io.Buffer("o", pins.rst)
+    m.d.comb += reset.o.eq(count > start)
+    m.submodules.phy_clock_buffer = clock_buffer = io.Buffer("i", pins.clk)
+    received_clock(m, clock_buffer.i, runs, "usb")
+    platform.add_clock_constraint(pins.clk.io, HIGH_SPEED_HZ)
+    m.submodules.data_buffer = data = io.Buffer("io", pins.data)
+    m.submodules.dir_buffer = direction = io.Buffer("i", pins.dir)
+    m.submodules.nxt_buffer = nxt = io.Buffer("i", pins.nxt)
+    m.submodules.stp_buffer = stp = io.Buffer("o", pins.stp)
+    m.d.comb += [
+        *(design.data_i.eq(data.i), data.o.eq(design.data_o), data.oe.eq(design.data_oe)),
+        *(design.dir.eq(direction.i), design.nxt.eq(nxt.i), stp.o.eq(design.stp)),
     ]
 
 

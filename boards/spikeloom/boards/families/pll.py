@@ -367,11 +367,11 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     return fast, slow
 
 
-def received_clock(m: Module, source: Value, runs: Signal) -> None:
-    """Add the domain ``ethernet`` to ``m``, with the clock ``source`` that a PHY sends.
+def received_clock(m: Module, source: Value, runs: Signal, domain: str = "ethernet") -> None:
+    """Add the ``domain`` to ``m``, with the clock ``source`` that a PHY sends.
 
     The domain is in reset until ``runs`` is high.
     """
-    m.domains.ethernet = ClockDomain("ethernet")
-    m.submodules.ethernet_reset = ResetSynchronizer(~runs, domain="ethernet")
-    m.d.comb += ClockSignal("ethernet").eq(source)
+    m.domains += ClockDomain(domain)
+    m.submodules[f"{domain}_reset"] = ResetSynchronizer(~runs, domain=domain)
+    m.d.comb += ClockSignal(domain).eq(source)

@@ -27,6 +27,7 @@ __all__ = [
     "EthernetPins",
     "SdramPins",
     "SerialPins",
+    "UlpiPins",
     "UsbPins",
 ]
 
@@ -78,6 +79,25 @@ class UsbPins:
     """
 
     where: str
+    number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UlpiPins:
+    """A PHY with ULPI at pins of an ECP5, for a USB device at high speed.
+
+    Parameters
+    ----------
+    where : str
+        Location in words, for display.
+    resource : str
+        Name of the platform's resource, in which ``clk`` is an input: the PHY makes the clock.
+    number : int
+        Number of the resource.
+    """
+
+    where: str
+    resource: str = "ulpi"
     number: int = 0
 
 
@@ -181,8 +201,8 @@ class BoardDescription:
         Link to the host, one of `links`; default: the serial line. Its cost decides how large the general fabric is.
     serial : SerialPins, optional
         Pins of the serial link; default: the platform's resource ``uart``.
-    usb : UsbPins, optional
-        Pins of a USB device in the FPGA. The clock of the fabric must be from a PLL then.
+    usb : UsbPins or UlpiPins, optional
+        Pins of a USB device in the FPGA, or of its PHY. The clock of the fabric must be from a PLL then.
     usb_device : UsbParameters
         Numbers and serial number of this device.
     ethernet : EthernetPins, optional
@@ -213,7 +233,7 @@ class BoardDescription:
     baud_rate: int = 0
     link_kind: LinkKind = LinkKind.UART
     serial: SerialPins | None = None
-    usb: UsbPins | None = None
+    usb: UsbPins | UlpiPins | None = None
     usb_device: UsbParameters = field(default_factory=UsbParameters)
     ethernet: EthernetPins | None = None
     ethernet_device: EthernetParameters = field(default_factory=EthernetParameters)
@@ -313,10 +333,11 @@ class BoardDescription:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
         if self.obstacle:
             raise ValueError(f"Board {self.name} cannot hold a fabric: {self.obstacle}")
-        fabric = choose_fabric(self.device, link=self.link_kind) if self.fabric is None else self.fabric
-        return (
-            dataclasses.replace(fabric, link=link_over_udp(fabric.link)) if self.link_kind is LinkKind.UDP else fabric
-        )
+        # At high speed, link and packets need as much block RAM as over Ethernet; the logic is smaller.
+        is_fast = self.link_kind is LinkKind.UDP or (self.link_kind is LinkKind.USB and isinstance(self.usb, UlpiPins))
+        cost = LinkKind.UDP if is_fast else self.link_kind
+        fabric = choose_fabric(self.device, link=cost) if self.fabric is None else self.fabric
+        return dataclasses.replace(fabric, link=link_over_udp(fabric.link)) if is_fast else fabric
 
     @property
     def device(self) -> Device:

@@ -22,6 +22,7 @@ from spikeloom.boards.targets.board import (
     EthernetPins,
     SdramPins,
     SerialPins,
+    UlpiPins,
     UsbPins,
 )
 
@@ -104,6 +105,7 @@ ECP5_BOARDS = (
         device_name="LFE5UM5G-45F",
         platform=ECPIX545Platform,
         most_baud_rate=FT2232H_BAUD,
+        usb=UlpiPins(where="its USB-C connector"),
         ethernet=_ethernet(tx_delay_s=2e-9),
         pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
@@ -114,6 +116,7 @@ ECP5_BOARDS = (
         device_name="LFE5UM5G-85F",
         platform=ECPIX585Platform,
         most_baud_rate=FT2232H_BAUD,
+        usb=UlpiPins(where="its USB-C connector"),
         ethernet=_ethernet(tx_delay_s=2e-9),
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
