@@ -27,7 +27,7 @@ from spikeloom.sim.sdram.weights import WeightMemoryParameters
 
 def weight_words(core: CoreParameters, program: Program) -> list[int]:
     """The weight words of a program, starting at address 0."""
-    number = core.memories["weights"].number
+    number = core.sdram_memory.number
     (image,) = (image for image in program.memories if image.memory == number)
     return [int.from_bytes(octets.tobytes(), "little") for octets in image.words]
 
@@ -100,10 +100,10 @@ class CoreWithSdram(Elaboratable):
         weights = WeightMemoryParameters(
             sdram=parameters,
             word_bits=core.lanes * core.weight_width,
-            words=core.weight_words,
+            words=core.sdram_memory.depth,
             row_words=core.words,
         )
-        self.engine, self.memory = engine, WeightMemory(weights, core.memories["weights"].number)
+        self.engine, self.memory = engine, WeightMemory(weights, core.sdram_memory.number)
         self.crossing = SdramCrossing(parameters)
         chip = chip or parameters.chip
         self.device = SdramDevice(chip, chip.timing(parameters.clock_hz))

@@ -54,12 +54,17 @@ class AssignError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
-    """The ``parts`` of a network, the tile of each, and the ports to other chips."""
+    """The ``parts`` of a network, the tile of each, and the ports to other chips.
+
+    ``rates`` are those by which the rows in block RAM are chosen where others are streamed; None
+    stands for equal ones.
+    """
 
     parts: SplitNetwork
     tile_of: Mapping[str, int]
     input_from: Port | None = None
     output_to: Port | None = None
+    rates: Rates | None = None
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -157,7 +162,7 @@ def assign(
         wide = [number for number, core in cores.items() if core.holds_weights(network.weight_width)]
         tile = next(iter(wide or cores))
         tile_of = {population.name: tile for population in network.populations} | units
-        found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to)
+        found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to, rates=rates)
         pieces = [[_Piece(population.name, 0, population.size) for population in network.populations]]
         chosen = [tile]
     else:

@@ -13,6 +13,10 @@ the window.
   lies ``dilation / g`` positions before its predecessor in the target.
 * A matrix with all-zero words is *sparse* if the core supports it: these words are omitted, and each remaining word
   names its target. This needs a row per neuron, so it is impossible if the source also feeds convolutions or poolings.
+* In a core with weights in block RAM and in SDRAM, kernels, sparse words and matrices of sources with coordinates lie
+  in block RAM, because their rows are short or not plain. Of the other matrices, which have a row per neuron, the rows
+  that save the memory the most time per word lie in block RAM as far as it goes: those that are often read, then short
+  ones. The others are streamed.
 """
 
 from __future__ import annotations
@@ -39,6 +43,10 @@ from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 __all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "thin_connections", "words_per_event", "words_stored"]
 
 Columns = dict[str, NDArray[np.int64]]
+
+_ROW_OVERHEAD = 2
+"""Time of the memory that a row takes beside its words, in words: about the distance to a next row in the same bank
+(`docs/sdram.md`, Bandwidth). It only decides between rows that are read equally often."""
 
 
 class RowError(ValueError):
@@ -80,8 +88,8 @@ class Rows:
     """Memories of the row reader, and the axons of the neurons.
 
     ``axons`` ``(n,)`` are those of each source with connections; ``reaches`` ``(n,)`` tells whether an event has any
-    words and must be sent. ``rows``, ``geometries`` and ``weight_words`` are counts; ``images`` are the words of the
-    memories by name.
+    words and must be sent. ``rows``, ``geometries``, ``weight_words`` and ``streamed_words`` are counts; ``images``
+    are the words of the memories by name. ``lies_in`` are the weight words of each target in block RAM and in SDRAM.
     """
 
     axons: dict[str, NDArray[np.int64]]
@@ -89,6 +97,8 @@ class Rows:
     rows: int
     geometries: int
     weight_words: int
+    streamed_words: int
+    lies_in: dict[str, tuple[int, int]]
     images: dict[str, NDArray[np.uint8]]
 
 
@@ -115,6 +125,8 @@ class _Builder:
     targets: list[NDArray[np.int64]]
     geometries: dict[bytes, tuple[Columns, Columns]]
     weight_words: int = 0
+    streamed: list[NDArray[np.int64]]
+    streamed_words: int = 0
 
     def add_words(
         self, count: int, words: Callable[[], NDArray[np.int64]], targets: NDArray[np.int64] | None = None
@@ -128,6 +140,14 @@ class _Builder:
         if self.weight_words <= self.core.weight_words:
             self.weights.append(words())
             self.targets.append(np.zeros(count, np.int64) if targets is None else targets)
+        return first
+
+    def add_streamed(self, count: int, words: Callable[[], NDArray[np.int64]]) -> int:
+        """Append ``count`` weight words in SDRAM like `add_words`."""
+        first = self.streamed_words
+        self.streamed_words += count
+        if self.streamed_words <= self.core.streamed_words:
+            self.streamed.append(words())
         return first
 
     def geometry(self, columns: Columns, lines: Columns) -> int:
@@ -169,13 +189,13 @@ def blocks_of(
         # tiles reserve as many rows as the one that needs the most.
         pitch = max(tiles.values())
         last_axon = ((network.size(name) * pitch) << 2 * widths[0]) - 1
+        has_places = (name != INPUT or last_axon <= LARGEST_AXON) and all(c.source_shape is None for c in chain)
         sparse = (
-            all(cores[tile].sparse for tile in tiles)
-            and (name != INPUT or last_axon <= LARGEST_AXON)
-            and all(c.source_shape is None for c in chain)
-            and any(thin[tile_of[c.target]](c) for c in chain)
+            all(cores[tile].sparse for tile in tiles) and has_places and any(thin[tile_of[c.target]](c) for c in chain)
         )
-        shape = _shape(name, chain, network.size(name), widths[0], sparse)
+        # Plain rows can be streamed: a row per neuron, as for sparse ones.
+        single = sparse or (has_places and all(cores[tile].mixed for tile in tiles))
+        shape = _shape(name, chain, network.size(name), widths[0], single)
         blocks[name] = Block(
             shape=shape, size=network.size(name), pitch=pitch, sparse=sparse, coordinate_width=widths[0], first=first
         )
@@ -188,15 +208,18 @@ def rows_of(
     core: CoreParameters,
     layouts: Mapping[str, Layout],
     blocks: Mapping[str, Block] | None = None,
+    rates: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Rows:
     """Lay out all connections to the populations of ``layouts``, those of the core.
 
-    Without ``blocks``, the core is the only one and rows are consecutive. Unused rows are empty if the core supports
-    empty rows; no axon refers to them. Raises `RowError` if the rows of the core cannot represent a connection.
+    ``rates`` ``(n,)`` are the spikes per step of each source, by which the rows that lie in block RAM are chosen where
+    the core also streams weights; None stands for equal rates. Without ``blocks``, the core is the only one and rows
+    are consecutive. Unused rows are empty if the core supports empty rows; no axon refers to them. Raises `RowError` if
+    the rows of the core cannot represent a connection.
     """
     if blocks is None:
         blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)
-    builder = _Builder(core=core, weights=[], targets=[], geometries={})
+    builder = _Builder(core=core, weights=[], targets=[], geometries={}, streamed=[])
     chains = {name: [c for c in network.connections_from(name) if c.target in layouts] for name in blocks}
     chains = {name: chain for name, chain in chains.items() if chain}
     count = max((blocks[name].first + blocks[name].rows for name in chains), default=0)
@@ -204,6 +227,8 @@ def rows_of(
     # A row that no connection fills must not add the weights at address 0.
     if core.sparse:
         columns["empty"][:] = 1
+    in_block_ram = _in_block_ram(core, chains, layouts, blocks, rates) if core.mixed else {}
+    lies_in = dict.fromkeys(layouts, (0, 0))
     reaches: dict[str, NDArray[np.bool_]] = {}
     is_thin = thin_connections(network, core, layouts)
     for name, chain in chains.items():
@@ -211,12 +236,21 @@ def rows_of(
         reaches[name] = np.zeros(block.size, np.bool_)
         for position, connection in enumerate(chain):
             layout = layouts[connection.target]
-            if block.sparse and is_thin(connection):
+            before = builder.weight_words, builder.streamed_words
+            if (kept := in_block_ram.get((name, position))) is not None:
+                row = _mixed_rows(connection, builder, layout, kept)
+                reaches[name] |= connection.fan_out > 0
+            elif block.sparse and is_thin(connection):
                 row = _sparse_rows(connection, builder, layout)
                 reaches[name] |= row["empty"] == 0
             else:
                 row = _rows(connection, block.shape, builder, layout)
                 reaches[name] |= connection.fan_out > 0
+            here_words, there_words = lies_in[connection.target]
+            lies_in[connection.target] = (
+                here_words + builder.weight_words - before[0],
+                there_words + builder.streamed_words - before[1],
+            )
             row["delay"] = np.full(block.shape[0], connection.delay)
             row["more"] = np.full(block.shape[0], int(position < len(chain) - 1))
             here = block.first + position + block.pitch * np.arange(block.shape[0])
@@ -228,8 +262,44 @@ def rows_of(
         rows=count,
         geometries=len(builder.geometries) if core.coordinate_width else 0,
         weight_words=builder.weight_words,
+        streamed_words=builder.streamed_words,
+        lies_in=lies_in,
         images=_images(builder, columns, count),
     )
+
+
+def _in_block_ram(
+    core: CoreParameters,
+    chains: Mapping[str, Sequence[QuantisedConnection]],
+    layouts: Mapping[str, Layout],
+    blocks: Mapping[str, Block],
+    rates: Mapping[str, NDArray[np.float64]] | None,
+) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    """Return which rows ``(n_source,)`` of the connections with plain rows lie in block RAM, by source and position."""
+    found: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    values: list[NDArray[np.float64]] = []
+    costs: list[NDArray[np.int64]] = []
+    room = core.weight_words
+    for name, chain in chains.items():
+        block = blocks[name]
+        for position, connection in enumerate(chain):
+            layout = layouts[connection.target]
+            is_plain = connection.source_shape is None and block.shape == (block.size, 1, 1)
+            if not is_plain or (block.sparse and _is_sparse(connection, layout)):
+                room -= words_stored(connection, layout, sparse=block.sparse)
+                continue
+            found[name, position] = np.zeros(block.size, np.bool_)
+            rate = np.ones(block.size) if rates is None else rates[name]
+            values.append(rate * (1 + _ROW_OVERHEAD / layout.words))
+            costs.append(np.full(block.size, layout.words, np.int64))
+    if not found:
+        return found
+    value, cost = np.concatenate(values), np.concatenate(costs)
+    order = np.argsort(-value, kind="stable")
+    chosen = np.zeros(len(value), np.bool_)
+    chosen[order] = np.cumsum(cost[order]) <= max(0, room)
+    ends = np.cumsum([len(kept) for kept in found.values()])
+    return dict(zip(found, np.split(chosen, ends[:-1]), strict=True))
 
 
 def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[np.uint8]]:
@@ -237,6 +307,9 @@ def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[n
     core = builder.core
     weights = np.concatenate([np.zeros((0, core.lanes), np.int64), *builder.weights])
     images = {"weights": pack_lanes(weight_bits(weights.reshape(-1), core.weight_width), core.lanes)}
+    if core.mixed:
+        streamed = np.concatenate([np.zeros((0, core.lanes), np.int64), *builder.streamed])
+        images["streamed_weights"] = pack_lanes(weight_bits(streamed.reshape(-1), core.weight_width), core.lanes)
 
     def packed(layout: WordLayout, values: Columns, length: int) -> NDArray[np.uint8]:
         cut = {
@@ -421,6 +494,28 @@ def _sparse_rows(connection: QuantisedConnection, builder: _Builder, layout: Lay
         "geometry": np.full(len(counts), _plain_geometry(builder)),
         "sparse": np.ones(len(counts), np.int64),
         "empty": (counts == 0).astype(np.int64),
+    }
+
+
+def _mixed_rows(connection: QuantisedConnection, builder: _Builder, layout: Layout, kept: NDArray[np.bool_]) -> Columns:
+    """Plain rows, of which those that are ``kept`` ``(n_source,)`` lie in block RAM, and the others in SDRAM."""
+    weight = connection.weight
+
+    def of(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        matrix = weight.dense() if isinstance(weight, SparseMatrix) else weight
+        return _by_words(matrix[:, rows], layout).reshape(-1, layout.lanes)
+
+    number = int(np.count_nonzero(kept))
+    here = builder.add_words(number * layout.words, lambda: of(kept))
+    there = builder.add_streamed((len(kept) - number) * layout.words, lambda: of(~kept))
+    # Each row lies behind the rows before it that lie in the same memory.
+    before = np.where(kept, np.cumsum(kept), np.cumsum(~kept)) - 1
+    return {
+        "weight_address": np.where(kept, here, there) + before * layout.words,
+        "target": np.full(len(kept), layout.first_word),
+        "length": np.full(len(kept), layout.words - 1),
+        "geometry": np.full(len(kept), _plain_geometry(builder)),
+        "streamed": (~kept).astype(np.int64),
     }
 
 

@@ -214,11 +214,13 @@ class Board:
 
     def _write_image(self, image: MemoryWords) -> None:
         """Write the words of a program into their memory; those in SDRAM are checked."""
-        in_sdram = Feature.SDRAM in self.identity.features and image.memory == CORE.memory("weights").number
-        if in_sdram and self._fabric is None:
+        in_memory = {CORE.memory(name).number for name in ("weights", "streamed_weights")}
+        has_sdram = Feature.SDRAM in self.identity.features
+        if has_sdram and self._fabric is None and image.memory in in_memory:
             raise DriverError("the fabric must be given to load weights into SDRAM, not None")
         weights = None if self._fabric is None else self._fabric.weights
-        if weights is None or not in_sdram:
+        lies_there = None if weights is None or self._fabric is None else self._fabric.core.sdram_memory
+        if weights is None or lies_there is None or not has_sdram or image.memory != lies_there.number:
             self.write_memory(image.tile, image.memory, image.words)
             return
         self._check_room(weights, image.words)

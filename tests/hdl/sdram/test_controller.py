@@ -149,7 +149,7 @@ def test_latency(request):
     run = run_controller(ULX3S, [Request(0, 1)], rng)
     (ready,) = run.of(SdramCommand.LOAD_MODE)
     (activate,) = run.of(SdramCommand.ACTIVATE)
-    # The request waits for the initialisation here: count from the ACTIVATE, three cycles after a request is accepted.
+    # The request waits for the initialisation here: count from the ACTIVATE, four cycles after a request is accepted.
     assert activate - ready == ULX3S.timing.mrd
     assert run.cycles_of_words[0] - activate == ULX3S.activate_to_column + ULX3S.read_latency + BURST - 1
 

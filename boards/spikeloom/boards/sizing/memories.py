@@ -45,7 +45,7 @@ def arrays(core: CoreParameters) -> Iterator[Array]:
     """
     columns = core.words_per_cycle
     for memory in core.memories.values():
-        if memory.name == "weights" and core.streamed:
+        if memory is core.sdram_memory:
             continue
         kind = core.weight_memory if memory.name == "weights" else "block"
         banks = core.lane_banks if memory.name in ("weights", "neurons") else 1

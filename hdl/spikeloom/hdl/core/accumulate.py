@@ -56,7 +56,8 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     parameters
-        Sizes and features of the core. Streamed weights come with their words; there is no weight memory then.
+        Sizes and features of the core. Streamed weights come with their words; there is a weight memory
+        only beside those.
 
     Members
     -------
@@ -178,6 +179,7 @@ class Accumulator(wiring.Component):
             control.weight_address.eq(way[3 - self.banks[0].weight_latency].weight_address),
             control.value.eq(way[3].value),
             *([control.weights.eq(way[3].weights)] if p.streamed else []),
+            *([control.streamed.eq(way[3].streamed)] if p.mixed else []),
             control.read.eq(address_of(stages[1] if is_block else written)),
             control.write.eq(address_of(written)),
             control.write_valid.eq(written.valid),

@@ -29,7 +29,8 @@ def control_layout(parameters: CoreParameters) -> data.StructLayout:
     addition, for the sum (if ``write_valid``) and for the sweep. For the word being added, ``counts`` selects the
     stored accumulators instead of 0, ``last`` the sum of the preceding word, and ``is_on_way`` an older sum that is not
     in the memory yet. For the word after it, ``is_last_on_way`` selects the newer of these two sums. If weights are
-    streamed, ``weights`` are those of all banks, aligned with ``value``.
+    streamed, ``weights`` are those of all banks, aligned with ``value``; in a core with both kinds, ``streamed``
+    selects them.
     """
     word = bits_for(parameters.words) + 1
     return data.StructLayout(
@@ -45,6 +46,7 @@ def control_layout(parameters: CoreParameters) -> data.StructLayout:
             "is_on_way": 1,
             "is_last_on_way": 1,
             **({"weights": parameters.lanes * parameters.weight_width} if parameters.streamed else {}),
+            **({"streamed": 1} if parameters.mixed else {}),
         }
     )
 
@@ -73,7 +75,7 @@ class AdderBank(wiring.Component):
     def __init__(self, parameters: CoreParameters, number: int) -> None:
         self.parameters = p = parameters
         self._number = number
-        self._weights = None if p.streamed else self._weight_memory()
+        self._weights = None if p.streamed and not p.mixed else self._weight_memory()
         # The block RAMs of a wide bank are spread over the FPGA, so the path to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
         latency = self._weights.latency if self._weights else 0
@@ -114,6 +116,9 @@ class AdderBank(wiring.Component):
             # first one.
             word = Signal(len(word), name="weight_word", reset_less=True)
             m.d.sync += word.eq(weights.data)
+        if p.mixed:
+            streamed = control.weights.word_select(self._number, p.bank_lanes * p.weight_width)
+            word = Mux(control.streamed, streamed, word)
         weight: list[Value]
         if p.weight_width == 1:  # -1, or 1 where the bit is set
             weight = [Cat(1, ~bit).as_signed() for bit in word]

@@ -89,7 +89,9 @@ class GeometrySequencer(wiring.Component):
         # output registers, and `start` the row with the table entries added.
         given = self.i.payload
         row_fields = struct_layout(p.row_layout).members
-        kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
+        kept = {
+            name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty", "streamed")
+        }
         kept |= {"valid": 1, "parity": 1, "other": len(given.other), "value": value_shape(p)}
         reading, found = (Signal(data.StructLayout(kept), name=name) for name in ("reading", "found"))
         column = data.View(struct_layout(p.column_layout), columns.data)

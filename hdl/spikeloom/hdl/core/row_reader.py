@@ -12,8 +12,9 @@ is busy, so waiting rows need no queue. A row with a continuation re-enters the 
 it is taken; rows of other events proceed meanwhile.
 
 Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`), as do rows whose weights are streamed
-from elsewhere (`spikeloom.hdl.core.stream_sequencer`). In a core with sparse rows, the words also pass the memory of
-their targets (`spikeloom.hdl.core.words`).
+from elsewhere (`spikeloom.hdl.core.stream_sequencer`). Where both kinds of weights exist, `MixedSequencer`
+(`spikeloom.hdl.core.mixed_sequencer`) keeps the rows in order. In a core with sparse rows, the words also pass the
+memory of their targets (`spikeloom.hdl.core.words`).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -22,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.geometry import GeometrySequencer
 from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.core.mixed_sequencer import MixedSequencer
 from spikeloom.hdl.core.stream_sequencer import StreamSequencer, weight_request_layout
 from spikeloom.hdl.core.words import TargetReader, word_layout
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
@@ -138,7 +140,9 @@ class RowReader(wiring.Component):
 
         word, sparse = Signal(word_layout(p)), Signal()
         busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
-        if p.coordinate_width:
+        if p.mixed:
+            busy = self._sequence_both(m, platform, loads, fetched, row, take, word, sparse, busy)
+        elif p.coordinate_width:
             m.submodules.sequencer = sequencer = GeometrySequencer(p)
             loads.connect(sequencer.load)
             given = sequencer.i.payload
@@ -185,6 +189,54 @@ class RowReader(wiring.Component):
         loads.finish()
         return m
 
+    def _sequence_both(
+        self,
+        m: Module,
+        platform: object,
+        loads: LoadFan,
+        fetched: data.View,
+        row: data.View,
+        take: Signal,
+        word: data.View,
+        sparse: Signal,
+        busy: list[Value],
+    ) -> list[Value]:
+        """Sequence streamed rows, and the others by the sequencer that a core without an SDRAM has; return ``busy``
+        with the rows of both."""
+        p = self.parameters
+        m.submodules.mixed = mixed = MixedSequencer(p)
+        wiring.connect(m, mixed.requests, wiring.flipped(self.requests))
+        wiring.connect(m, wiring.flipped(self.weights), mixed.weights)
+        given = mixed.i.payload
+        m.d.comb += [
+            mixed.i.valid.eq(fetched.valid),
+            take.eq(fetched.valid & mixed.i.ready),
+            given.row.eq(row),
+            Cat(given.x, given.y).eq(fetched.axon),
+            *(getattr(given, name).eq(getattr(fetched, name)) for name in ("parity", "other", "last", "value")),
+        ]
+        near, is_sparse = Signal(word_layout(p), name="near"), Signal()  # a word with its weights in block RAM
+        if p.coordinate_width:
+            m.submodules.sequencer = sequencer = GeometrySequencer(p)
+            loads.connect(sequencer.load)
+            wiring.connect(m, mixed.rows, sequencer.i)
+            m.d.comb += [near.eq(sequencer.word), is_sparse.eq(sequencer.sparse)]
+            near_busy = [sequencer.busy[number] for number in range(2)]
+        else:
+            offered, taken = mixed.rows.payload, Signal()
+            stage = Signal(data.StructLayout({"valid": 1, **dict(event_layout(p).members)}), name="handed")
+            m.d.comb += [
+                stage.valid.eq(mixed.rows.valid),
+                *(getattr(stage, name).eq(getattr(offered, name)) for name in ("parity", "other", "last", "value")),
+                mixed.rows.ready.eq(taken),
+            ]
+            self._sequence(m, platform, stage, offered.row, taken, near, is_sparse)
+            near_busy = [near.valid & (near.parity == number) for number in range(2)]
+        m.d.comb += [mixed.rows_busy.eq(Cat(near_busy).any()), word.eq(near), sparse.eq(is_sparse)]
+        with m.If(mixed.word.valid):
+            m.d.comb += [word.eq(mixed.word), sparse.eq(0)]
+        return [here | near | there for here, near, there in zip(busy, near_busy, mixed.busy, strict=True)]
+
     def _sequence(
         self,
         m: Module,
@@ -215,7 +267,9 @@ class RowReader(wiring.Component):
         else:
             m.d.comb += [take.eq(fetched.valid & free), begin.eq(take)]
         groups = Cat(row.length, 0)
-        counters = [(word.weight_address, row.weight_address), (word.target, row.target)]
+        # The address of a streamed row may be longer.
+        address = row.weight_address[: len(word.weight_address)] if p.mixed else row.weight_address
+        counters = [(word.weight_address, address), (word.target, row.target)]
         if group_bits:
             groups = self._group(m, sequenced, word, row, begin, remaining[-1])
             counters = []

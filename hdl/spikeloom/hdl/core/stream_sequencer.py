@@ -31,7 +31,8 @@ refreshes."""
 
 def weight_request_layout(parameters: CoreParameters) -> data.StructLayout:
     """A request for the ``length`` + 1 weight words from ``address`` on."""
-    return data.StructLayout({"address": bits_for(parameters.weight_words), "length": bits_for(parameters.words)})
+    depth = parameters.streamed_words or parameters.weight_words
+    return data.StructLayout({"address": bits_for(depth), "length": bits_for(parameters.words)})
 
 
 class StreamSequencer(wiring.Component):

@@ -27,8 +27,9 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
     """A word to add: address of its weights, target accumulators and their ``bank``, value of the event.
 
     ``bank`` is the parity of the step to whose input the word is added, ``parity`` that of the step that waits for the
-    word. If weights are streamed, the word contains them, and the address is not used. If the core adds several words
-    per cycle, ``others`` is the number of words that follow this one, at consecutive addresses, and are added with it.
+    word. If weights are streamed, the word contains them, and the address is not used; in a core with both kinds,
+    ``streamed`` tells whether it does. If the core adds several words per cycle, ``others`` is the number of words that
+    follow this one, at consecutive addresses, and are added with it.
     """
     return data.StructLayout(
         {
@@ -40,6 +41,7 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
             "value": value_shape(parameters),
             **({"others": range(parameters.words_per_cycle)} if parameters.words_per_cycle > 1 else {}),
             **({"weights": parameters.lanes * parameters.weight_width} if parameters.streamed else {}),
+            **({"streamed": 1} if parameters.mixed else {}),
         }
     )
 

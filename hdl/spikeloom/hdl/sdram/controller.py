@@ -18,7 +18,7 @@ any time. A refresh never waits for ``words``: commands stop, and after `refresh
 and refreshed; an unfinished segment is then activated again.
 
 All outputs to the pins are registers, and the data inputs lead to a register, so that both can be those of the I/O
-cells. Throughput: one burst per `BURST` cycles. Latency of a read of an idle bank: 3 + `activate_to_column` +
+cells. Throughput: one burst per `BURST` cycles. Latency of a read of an idle bank: 4 + `activate_to_column` +
 `read_latency` + `BURST` cycles from ``requests`` to ``words``.
 """
 
@@ -238,7 +238,7 @@ class SdramController(wiring.Component):
         return done
 
     def _split(self, m: Module, taken: Signal) -> data.View:
-        """Cut requests into segments at the ends of rows; return the segment that is offered until ``taken``."""
+        """Cut requests into segments at the ends of rows; return the segment that waits until ``taken``."""
         p = self.parameters
         request = Signal(request_layout(p), name="request")
         valid = Signal(name="request_valid")
@@ -258,6 +258,7 @@ class SdramController(wiring.Component):
             ),
             name="offered",
         )
+        queued = Signal(offered.shape(), name="queued")
         # The last burst of the request, relative to the row in which it begins: a register, because it decides when the
         # next request is taken. If a bit beyond the column is set, the request continues in the next row, without the
         # bursts that belong to this one.
@@ -270,10 +271,16 @@ class SdramController(wiring.Component):
             offered.write.eq(request.write),
             Cat(offered.column, offered.bank, offered.row, offered.more).eq(request.address),
             offered.left.eq(Mux(crosses, ~start, request.count)),
-            self.requests.ready.eq(~valid | (taken & ~crosses)),
+            self.requests.ready.eq(~valid | (~queued.valid & ~crosses)),
         ]
+        # A segment of its own between the requests and `following`: when that is free is known late in the cycle. It is
+        # filled in every second cycle at most, and a segment takes two.
+        with m.If(~queued.valid):
+            m.d.sync += queued.eq(offered)
+        with m.Elif(taken):
+            m.d.sync += queued.valid.eq(0)
         rest = Cat(end[:columns], end[columns:] - 1)
-        with m.If(valid & taken & crosses):
+        with m.If(valid & ~queued.valid & crosses):
             # The rest begins at column 0, so that its length is its end.
             m.d.sync += [
                 request.address.eq(Cat(Const(0, columns), request.address[columns:] + 1)),
@@ -287,7 +294,7 @@ class SdramController(wiring.Component):
                 request.eq(given),
                 end.eq(given.count + given.address[:columns]),
             ]
-        return offered
+        return queued
 
     def _send(
         self,

@@ -203,8 +203,9 @@ class Tiles(wiring.Component):
             wiring.connect(m, core.o, wiring.flipped(self.o))
             ports = [core.configuration]
             if (weights := self.fabric.weights) is not None:
-                number = self.fabric.core.memories["weights"].number
-                m.submodules.weight_memory = memory = WeightMemory(weights, number)
+                lies_there = self.fabric.core.sdram_memory
+                assert lies_there is not None
+                m.submodules.weight_memory = memory = WeightMemory(weights, lies_there.number)
                 wiring.connect(m, core.requests, memory.rows)
                 wiring.connect(m, memory.words, core.weights)
                 wiring.connect(m, memory.memory, wiring.flipped(self.sdram))

@@ -76,6 +76,10 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         must not be loaded while the core runs; other FPGAs replace it by block RAM. ``sdram``: the weights are streamed
         from the SDRAM of the fabric; rows have neither coordinates nor explicit targets, and ``weight_words`` may be up
         to 33,554,432.
+    streamed_words
+        Number of weight words in the SDRAM of the fabric beside those in ``block`` RAM, up to 33,554,432; 0 for a core
+        with one kind. A row says in which of the two its words lie. Streamed rows are plain ones in cores with
+        coordinates and sparse rows, too.
     state_memory
         Memory of the neuron states and of the queue of fired words: ``block`` RAM, or ``distributed`` (LUT RAM) for few
         words.
@@ -109,6 +113,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     shifts: tuple[int, ...] = ()
     per_neuron: frozenset[str] = frozenset({"threshold", "bias", "leak_factor", "reset_value"})
     weight_memory: str = "block"
+    streamed_words: int = 0
     state_memory: str = "block"
     accumulator_memory: str = "block"
     destinations: int = 0
@@ -131,6 +136,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             ("axons", 1, 1 << 14),
             # The deepest memory: it fills the 18 bits of the index on the load port. SDRAM has a port of its own.
             ("weight_words", 1, 1 << 25 if self.weight_memory == "sdram" else 1 << 18),
+            ("streamed_words", 0, 1 << 25),
             ("populations", 1, 255),
             ("weight_width", 1, 16),
             ("coordinate_width", 0, 7),
@@ -181,7 +187,12 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             raise ValueError(
                 f"weight_memory must be 'block' to hold a program from power-up, not {self.weight_memory!r}"
             )
-        if self.streamed and (self.coordinate_width or self.sparse):
+        if self.mixed and (self.weight_memory != "block" or self.contents.memories or self.words_per_cycle > 1):
+            raise ValueError(
+                "streamed_words must be 0 in a core without weights in block RAM, with a built-in program, or with "
+                f"several words per cycle, not {self.streamed_words!r}"
+            )
+        if self.weight_memory == "sdram" and (self.coordinate_width or self.sparse):
             raise ValueError(
                 "weight_memory must be 'block' in a core with coordinates or sparse rows, not 'sdram': rows with them "
                 "cannot be streamed"
@@ -251,7 +262,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @property
     def capacity(self) -> Capacity:
         """Number of neurons and weights; it adds ``words_per_cycle`` weights per lane and cycle."""
-        synapses = self.weight_words * self.lanes
+        synapses = (self.weight_words + self.streamed_words) * self.lanes
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes * self.words_per_cycle)
 
     def holds_weights(self, width: int) -> bool:
@@ -261,8 +272,18 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def streamed(self) -> bool:
-        """Whether the weights come through a stream from an SDRAM."""
-        return self.weight_memory == "sdram"
+        """Whether weights come through a stream from an SDRAM: all of them, or in a `mixed` core some of them."""
+        return self.weight_memory == "sdram" or self.mixed
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some weights lie in block RAM and others in an SDRAM."""
+        return self.streamed_words > 0
+
+    @property
+    def sdram_memory(self) -> Memory | None:
+        """The memory of weights that lies in an SDRAM."""
+        return self.memories["streamed_weights" if self.mixed else "weights"] if self.streamed else None
 
     @property
     def bank_lanes(self) -> int:
@@ -307,17 +328,18 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         """A row: first weight word, first accumulator word, words per position minus one, delay, continuation.
 
         With coordinates it also has the geometry of its taps. The weight words of a ``sparse`` row have explicit
-        targets; such a row may be ``empty``.
+        targets; such a row may be ``empty``. Those of a ``streamed`` row lie in SDRAM; it is a plain row.
         """
         return WordLayout(
             (
-                Field("weight_address", bits_for(self.weight_words)),
+                Field("weight_address", bits_for(max(self.weight_words, self.streamed_words))),
                 Field("target", bits_for(self.words)),
                 # Minus one, so that a row over all words fits.
                 Field("length", bits_for(self.words)),
                 Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
                 Field("sparse", int(self.sparse)),
                 Field("empty", int(self.sparse)),
+                *([Field("streamed", 1)] if self.mixed else []),
                 Field("delay", 1),
                 Field("more", 1),
             )
@@ -442,7 +464,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         weight_bits = self.lanes * self.weight_width
         shapes = {
             # In SDRAM a word takes a power of two of bytes.
-            "weights": (self.weight_words, padded_bits(weight_bits) if self.streamed else weight_bits),
+            "weights": (self.weight_words, padded_bits(weight_bits) if self.weight_memory == "sdram" else weight_bits),
             "rows": (self.axons, self.row_layout.width),
             "neurons": (self.words, self.lanes * self.neuron_layout.width),
             "routes": (self.neurons, self.route_layout.width),
@@ -450,13 +472,16 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             "columns": (self.geometries << self.coordinate_width, self.column_layout.width),
             "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
             "targets": (self.weight_words, bits_for(self.words)),
+            "streamed_weights": (self.streamed_words, padded_bits(weight_bits)),
         }
         # Targets exist only with sparse rows, the tables of columns and lines only with coordinates.
         absent = set() if self.sparse else {"targets"}
         absent |= set() if self.coordinate_width else {"columns", "lines"}
+        absent |= set() if self.mixed else {"streamed_weights"}
         words = self.contents.memories
         numbered = {
             name: Memory(name, number, *shape, words.get(number, ()))
             for number, (name, shape) in enumerate(shapes.items(), 1)
+            if name not in absent
         }
-        return {name: memory for name, memory in numbered.items() if memory.width and name not in absent}
+        return {name: memory for name, memory in numbered.items() if memory.width}

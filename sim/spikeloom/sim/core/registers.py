@@ -112,6 +112,11 @@ CORE = RegisterMap(
             description="vertical taps for each geometry and y coordinate (with coordinates only).",
         ),
         MemoryRegion(name="targets", number=8, description="target of each weight word (with sparse rows only)."),
+        MemoryRegion(
+            name="streamed_weights",
+            number=9,
+            description="weight words in SDRAM (beside those in block RAM only).",
+        ),
     ),
 )
 

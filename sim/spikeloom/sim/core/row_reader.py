@@ -11,7 +11,8 @@ coordinates a row covers all positions of a channel, and two tables supply the e
             before the next tap:                       target += next_target - 1
         before the next line:                          weight += line_weight - 1, target += line_target - 1
 
-The weights of the taps of a line are contiguous, so that they have no increment of their own.
+The weights of the taps of a line are contiguous, so that they have no increment of their own. The words of a streamed
+row lie in SDRAM; it is a plain row, also where other rows have coordinates.
 
 `RowTables.words` executes this loop on memory images. The RTL produces the same words in the same order.
 
@@ -35,11 +36,13 @@ __all__ = ["Group", "RowTables", "Word"]
 
 @dataclass(frozen=True)
 class Word:
-    """A word of weights to add to the accumulator word ``target``, of the next step if ``delay`` is 1."""
+    """A word of weights to add to the accumulator word ``target``, of the next step if ``delay`` is 1. In a core with
+    both kinds of weights, it lies in SDRAM if ``streamed`` is 1."""
 
     weight_address: int
     target: int
     delay: int
+    streamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class RowTables:
     def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Group]:
         core = self.core
         weight, target = row["weight_address"], row["target"]
+        if core.mixed and row["streamed"]:
+            weights, targets = 1 << bits_for(core.streamed_words), 1 << bits_for(core.words)
+            for number in range(row["length"] + 1):
+                yield Word((weight + number) % weights, (target + number) % targets, row["delay"], 1)
+            return
         # Without coordinates there is one tap in each direction.
         column = line = {"taps": 0}
         if core.coordinate_width:

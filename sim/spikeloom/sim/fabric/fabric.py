@@ -51,8 +51,8 @@ class FabricConfig:
     encoder, readout
         Optional stages of the host bridge: the spike encoder and the readout. None omits the stage.
     sdram
-        Controller of the SDRAM that holds the weights of the core with ``weight_memory="sdram"``; None without such a
-        core. It must be the only core, without a mesh. Its memories can always be read back.
+        Controller of the SDRAM that holds weights of the core, with ``weight_memory="sdram"`` or ``streamed_words``;
+        None without such a core. It must be the only core, without a mesh. Its memories can always be read back.
     read_back
         Build all tiles so that the host can read their memories back; short for that option of each of them.
     contents
@@ -106,7 +106,7 @@ class FabricConfig:
             raise ValueError("mesh must be None for a core with weights in SDRAM, which must be the only tile")
         if (sdram is not None) != bool(streamed):
             needed = "given for" if streamed else "None without"
-            raise ValueError(f"sdram must be {needed} a core with weight_memory='sdram', not {sdram!r}")
+            raise ValueError(f"sdram must be {needed} a core with weights in SDRAM, not {sdram!r}")
         # Read-back is for all tiles or none, because they share the path of the read data.
         if read_back or sdram is not None or any(tile.read_back for tile in others):
             others = [tile.with_read_back() for tile in others]
@@ -175,12 +175,12 @@ class FabricConfig:
     @property
     def weights(self) -> WeightMemoryParameters | None:
         """The weight memory in SDRAM; None without one."""
-        if self.sdram is None:
+        if self.sdram is None or (memory := self.core.sdram_memory) is None:
             return None
         return WeightMemoryParameters(
             sdram=self.sdram,
             word_bits=self.core.lanes * self.core.weight_width,
-            words=self.core.weight_words,
+            words=memory.depth,
             row_words=self.core.words,
         )
 

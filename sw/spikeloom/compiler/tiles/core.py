@@ -35,7 +35,9 @@ class CoreCompiler(TileCompiler):
     def rows(self) -> Rows:
         """Rows of the connections to the parts. Raises `spikeloom.compiler.synapses.RowError`."""
         layout_of = {placed.name: placed.layout for placed in self.held}
-        return rows_of(self.placement.network, self.core, layout_of, self.placement.blocks)
+        # A core that also streams weights is the only tile, so its parts are whole populations.
+        rates = self.placement.assignment.rates if self.core.mixed else None
+        return rows_of(self.placement.network, self.core, layout_of, self.placement.blocks, rates)
 
     @property
     def words(self) -> int:
@@ -51,6 +53,8 @@ class CoreCompiler(TileCompiler):
             (f"weight words of {core.lanes} weight{'s' * (core.lanes > 1)}", rows.weight_words, core.weight_words),
             ("populations", len(self.held), core.populations),
         ]
+        if core.mixed:
+            found.append(("streamed weight words", rows.streamed_words, core.streamed_words))
         return [*found, ("geometries", rows.geometries, core.geometries)] if core.coordinate_width else found
 
     def memories(self) -> dict[str, NDArray[np.uint8]]:
