@@ -17,12 +17,13 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 PAGE = Path(__file__).with_name("memory-words.md")
 
 ROW = {
-    "weight_address": ("bits(weight_words)", "first weight word of the row"),
+    "weight_address": ("bits(max(weight_words, streamed_words))", "first weight word of the row"),
     "target": ("bits(words)", "first accumulator word that it is added to"),
     "length": ("bits(words)", "weight words of the row (of one tap, with coordinates), less one"),
     "geometry": ("bits(geometries) if coordinate_width", "entry of the columns and lines tables"),
     "sparse": ("1 if sparse", "1: each weight word has its accumulator word in the targets memory"),
     "empty": ("1 if sparse", "1: the row adds nothing; `more` still counts"),
+    "streamed": ("1 if mixed", "1: the weight words lie in SDRAM, without coordinates and explicit targets"),
     "delay": ("1", "1: the row is added to the next step instead of this one"),
     "more": ("1", "1: the row at the next address belongs to the same axon"),
 }
@@ -93,6 +94,7 @@ EXAMPLE = CoreParameters(
     weight_words=1024,
     coordinate_width=3,
     sparse=True,
+    streamed_words=4096,
     destinations=4,
     synaptic_current=True,
     adaptation=True,

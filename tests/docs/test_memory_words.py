@@ -25,7 +25,7 @@ def width(expression, parameters):
     """The width given on the page, with the text after ``if`` as its condition."""
     names = {name: getattr(parameters, name) for name in dir(parameters) if not name.startswith("_")}
     expression += "" if " else " in expression or " if " not in expression else " else 0"
-    return int(eval(expression, {"bits": bits_for, **names}))
+    return int(eval(expression, {"bits": bits_for, "max": max, **names}))
 
 
 def check(layout, texts, parameters):
@@ -44,6 +44,7 @@ def random_core(rng):
         neurons=lanes * int(rng.integers(1, 40)),
         axons=int(rng.integers(1, 3000)),
         weight_words=int(rng.integers(1, 5000)),
+        streamed_words=int(rng.choice([0, 100, 9000])),
         coordinate_width=int(rng.integers(0, 6)),
         geometries=int(rng.integers(1, 20)),
         v_width=int(rng.integers(16, 25)),

@@ -20,9 +20,10 @@ from spikeloom.cli.losses import (
     threshold_lines,
 )
 from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
-from spikeloom.compiler.place import place
+from spikeloom.compiler.place import place, placement_of
 from spikeloom.compiler.program import Program
 from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.compiler.tiles.core import CoreCompiler
 from spikeloom.compiler.tiles.registry import tiles_for
 from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.datasets.inputs import InputError
@@ -88,8 +89,11 @@ def check(
         quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
         _check_stored(quantised, dict.fromkeys(widths.weight_widths, choice.core.weight_width), said, as_json=as_json)
         said["weights_in"] = dict.fromkeys(widths.weight_widths, _MEMORIES[choice.core.weight_memory])
-        if choice.core.streamed and not as_json:
-            out.print(_in_sdram(place(quantised, chosen_fabric([loaded], choice))))
+        if choice.core.streamed:
+            program = place(quantised, chosen_fabric([loaded], choice))
+            said["weights_in"] |= _lying(program)
+            if not as_json:
+                out.print(*_in_sdram(program), sep="\n")
     else:
         _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
     if proposing:
@@ -135,7 +139,7 @@ def _check_fabric(
     said["weights_in"] = {
         p.name: _MEMORIES[fabric.cores[tile_of[parts.parts_of(p.name)[0].name]].weight_memory]
         for p in quantised.populations
-    }
+    } | _lying(program)
     if as_json:
         return
     uses = Table(title=f"fabric {fabric.name}")
@@ -143,21 +147,44 @@ def _check_fabric(
     for column in (*["tile"] * several, "resource", "used", "available"):
         uses.add_column(column, justify="left" if column == "resource" else "right")
     if fabric.sdram is not None:
-        out.print(_in_sdram(program))
+        out.print(*_in_sdram(program), sep="\n")
     for use in program.uses:
         uses.add_row(*[str(use.tile)] * several, use.resource, f"{use.used:,}", f"{use.available:,}")
     out.print(uses)
 
 
-def _in_sdram(program: Program) -> str:
-    """Return a sentence about the weights in SDRAM."""
-    weights = program.fabric.weights
+def _words_of(program: Program) -> dict[str, tuple[int, int]]:
+    """Return the weight words of each population in block RAM and in SDRAM, of a core with both kinds."""
+    placement = placement_of(program)
+    (tile,) = placement.held
+    return CoreCompiler(placement, tile).rows.lies_in
+
+
+def _lying(program: Program) -> dict[str, str]:
+    """Return where the weights of each population lie, of a core with both kinds; empty for others."""
+    fabric = program.fabric
+    if fabric.sdram is None or not fabric.core.mixed:
+        return {}
+    kinds = {(True, True): "block RAM and SDRAM", (False, True): "SDRAM"}
+    return {name: kinds.get((near > 0, far > 0), "block RAM") for name, (near, far) in _words_of(program).items()}
+
+
+def _in_sdram(program: Program) -> list[str]:
+    """Return sentences about the weights in SDRAM."""
+    weights, memory = program.fabric.weights, program.fabric.core.sdram_memory
     assert weights is not None
-    number = program.fabric.core.memories["weights"].number
-    used = sum(image.words.size for image in program.memories if image.memory == number)
+    assert memory is not None
+    used = sum(image.words.size for image in program.memories if image.memory == memory.number)
     room = weights.sdram.burst_bytes << weights.sdram.least_address_bits
     names = ", ".join(dict.fromkeys(part.population for part in program.assignment.parts.parts))
-    return f"weights of {names} in SDRAM: {used / 1e6:,.3g} of {room / 1e6:,.3g} MB; everything else in block RAM"
+    if not program.fabric.core.mixed:
+        return [f"weights of {names} in SDRAM: {used / 1e6:,.3g} of {room / 1e6:,.3g} MB; everything else in block RAM"]
+    words = _words_of(program)
+    shares = [f"{name} {far / (near + far):.0%}" for name, (near, far) in words.items() if far]
+    return [
+        f"weights in SDRAM: {', '.join(shares) or 'none'}; {used / 1e6:,.3g} of {room / 1e6:,.3g} MB",
+        "everything else in block RAM: kernels, sparse rows, and the dense rows that are read most often",
+    ]
 
 
 def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dict[str, Any], *, as_json: bool) -> None:

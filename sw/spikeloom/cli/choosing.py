@@ -201,7 +201,8 @@ def fabric_for(
         core = choice.core
         note(
             f"chosen for {hardware.board}: {core.lanes} lane{'s' * (core.lanes > 1)}, {core.neurons:,} neurons, "
-            f"{core.weight_words * core.lanes:,} weights{' in SDRAM' * core.streamed}"
+            f"{core.weight_words * core.lanes:,} weights{' in SDRAM' * (core.weight_memory == 'sdram')}"
+            f"{f' and {core.streamed_words * core.lanes:,} in SDRAM' * core.mixed}"
         )
         fabric = chosen_fabric(networks, choice)
     else:

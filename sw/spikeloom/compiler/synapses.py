@@ -228,7 +228,7 @@ def rows_of(
     if core.sparse:
         columns["empty"][:] = 1
     in_block_ram = _in_block_ram(core, chains, layouts, blocks, rates) if core.mixed else {}
-    lies_in = dict.fromkeys(layouts, (0, 0))
+    lies_in: dict[str, tuple[int, int]] = dict.fromkeys(layouts, (0, 0))
     reaches: dict[str, NDArray[np.bool_]] = {}
     is_thin = thin_connections(network, core, layouts)
     for name, chain in chains.items():

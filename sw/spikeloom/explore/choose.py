@@ -7,8 +7,9 @@
 3. **Lanes**: among the possible numbers, the smallest one with the fewest *words per step*, which are the cycles of a
    step in which every neuron spikes.
 4. **Memories**: the combination of kinds with the lowest peak utilisation of the device.
-5. **SDRAM**: if nothing fits, the board has an SDRAM and all rows are dense, the weights are streamed from there. A
-   weight word is then at most as wide as a burst of the memory, which does not deliver more per cycle of the core.
+5. **SDRAM**: if nothing fits and the board has an SDRAM, weights are streamed from there: all of them if all rows are
+   dense, else those of dense rows, and the rest of the block RAM holds as many of these as it can. A weight word is
+   then at most as wide as a burst of the memory, which does not deliver more per cycle of the core.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from spikeloom.boards.sizing.estimate import Resources, estimate
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
-from spikeloom.compiler.synapses import words_per_event
+from spikeloom.compiler.synapses import rows_of, words_per_event
 from spikeloom.sim.core.features import FEATURES, LEAKS, PER_NEURON
 from spikeloom.sim.core.memory_fields import parameter_values
 from spikeloom.sim.core.neuron import Leak, NeuronParameters
@@ -111,7 +112,12 @@ class _Demand:
     device, and take long to find for a large network, so they are found once for all devices."""
 
     def __init__(
-        self, networks: Sequence[QuantisedNetwork], given: dict[str, Any], sdram: SdramParameters | None = None
+        self,
+        networks: Sequence[QuantisedNetwork],
+        given: dict[str, Any],
+        sdram: SdramParameters | None = None,
+        *,
+        mixed: bool = False,
     ) -> None:
         if not networks:
             raise ValueError("there must be at least one network, not none")
@@ -123,6 +129,7 @@ class _Demand:
         several = given.get("words_per_cycle", 1) != 1
         self.given = {"accumulator_memory": "distributed"} | given if several else given
         self.sdram = sdram
+        self.mixed = mixed  # weights lie in block RAM, too: at least those that cannot be streamed
         self._found: dict[int, tuple[CoreParameters, dict[str, int], int] | ValueError] = {}
 
     def with_lanes(self, lanes: int) -> tuple[CoreParameters, dict[str, int], int]:
@@ -147,15 +154,20 @@ class _Demand:
             # As many as the smallest chip of the board holds.
             word_bits = padded_bits(lanes * found["weight_width"])
             bits = 8 * self.sdram.burst_bytes << self.sdram.least_address_bits
-            most["weight_words"] = min(1 << 25, bits // word_bits)
+            most["streamed_words" if self.mixed else "weight_words"] = min(1 << 25, bits // word_bits)
         roomy = CoreParameters(**self._features | most | self.given)
         if "lane_banks" not in self.given:
             roomy = replace(roomy, lane_banks=lane_banks(lanes))
         depths: dict[str, int] = {}
         for network in self.networks:
             # The weights of a large network far exceed the rest of its program, so nothing is laid out twice.
-            used = {use.resource.partition(" ")[0]: use.used for use in place(network, self.fabric(roomy)).uses}
+            here = roomy
+            if self.mixed:  # as little block RAM as possible: how much there is depends on the device
+                least = rows_of(network, replace(roomy, weight_words=1), layouts(network, lanes)).weight_words
+                here = replace(roomy, weight_words=max(1, least)) if "weight_words" not in self.given else roomy
+            used = {use.resource.partition(" ")[0]: use.used for use in place(network, self.fabric(here)).uses}
             used = {
+                **({"streamed_words": used["streamed"]} if self.mixed else {}),
                 "neurons": used["neurons"],
                 "axons": used["rows"],
                 "weight_words": used["weight"],
@@ -163,7 +175,8 @@ class _Demand:
             }
             depths = {name: max(value, depths.get(name, 1)) for name, value in used.items()}
         if self.sdram is not None:  # the address of a row has a power of two of values in any case
-            depths["weight_words"] = 1 << bits_for(depths["weight_words"])
+            name = "streamed_words" if self.mixed else "weight_words"
+            depths[name] = 1 << bits_for(max(1, depths[name]))
         return roomy, depths, sum(_words_of_a_step(network, lanes) for network in self.networks)
 
     def fabric(self, core: CoreParameters) -> FabricConfig:
@@ -193,17 +206,25 @@ class _Demand:
 
 
 def _demand(
-    networks: QuantisedNetwork | Sequence[QuantisedNetwork], given: dict[str, Any], sdram: SdramParameters | None = None
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork],
+    given: dict[str, Any],
+    sdram: SdramParameters | None = None,
+    *,
+    mixed: bool = False,
 ) -> _Demand:
     every = (networks,) if isinstance(networks, QuantisedNetwork) else tuple(networks)
-    return _last_demand(every, tuple(given.items()), sdram)
+    return _last_demand(every, tuple(given.items()), sdram, mixed)
 
 
-@lru_cache(maxsize=2)  # the next question is often about the same networks on other devices, with and without SDRAM
+# The next question is often about the same networks on other devices, without SDRAM and with that of each board.
+@lru_cache(maxsize=8)
 def _last_demand(
-    networks: tuple[QuantisedNetwork, ...], given: tuple[tuple[str, Any], ...], sdram: SdramParameters | None
+    networks: tuple[QuantisedNetwork, ...],
+    given: tuple[tuple[str, Any], ...],
+    sdram: SdramParameters | None,
+    mixed: bool,
 ) -> _Demand:
-    return _Demand(networks, dict(given), sdram)
+    return _Demand(networks, dict(given), sdram, mixed=mixed)
 
 
 def choose_core(
@@ -248,10 +269,14 @@ def choose(
 ) -> Choice:
     """Choose a core like `choose_core`, and return it with the reasons.
 
-    With ``sdram``, the weights are streamed from there if they do not fit the device, or if ``weight_memory="sdram"``
-    is given.
+    With ``sdram``, weights are streamed from there if they do not fit the device, or if ``weight_memory="sdram"`` or
+    ``streamed_words`` is given.
     """
     kind = given.get("weight_memory")
+    if given.get("streamed_words"):
+        if sdram is None:
+            raise ChoiceError("streamed_words must be 0, because the board has no SDRAM that is supported")
+        return _choose(_demand(networks, given, sdram, mixed=True), device, link)
     if kind == "sdram":
         if sdram is None:
             raise ChoiceError("weight_memory must be 'block', because the board has no SDRAM that is supported")
@@ -259,10 +284,12 @@ def choose(
     try:
         return _choose(_demand(networks, given), device, link)
     except (ChoiceError, PlaceError):
-        if sdram is None or kind is not None or not _demand(networks, given).has_dense_rows:
+        if sdram is None or kind is not None or "streamed_words" in given:
             raise
     # Not within the handler: an error of the streamed core must not be shown as a consequence of the first one.
     try:
+        if not _demand(networks, given).has_dense_rows:
+            return _choose(_demand(networks, given, sdram, mixed=True), device, link)
         return _choose(_demand(networks, {"weight_memory": "sdram", "sparse": False} | given, sdram), device, link)
     except PlaceError as error:
         raise ChoiceError(f"{error}, even with its weights in the SDRAM of the board") from error
@@ -289,6 +316,8 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
             f"lane{'s' * (nearest.core.lanes > 1)}, needs {'; '.join(map(str, nearest.short))}"
         )
     best = min(fitting, key=lambda candidate: (candidate.words, candidate.core.lanes, candidate.fullness))
+    if demand.mixed and "weight_words" not in given:
+        best = replace(best, core=_with_more_words(best.core, device, link))
     for network in networks:
         place(network, demand.fabric(best.core))
     reasons = tuple(_reasons(networks, device, best, candidates, given))
@@ -300,6 +329,15 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
         reasons=reasons,
         sdram=demand.sdram,
     )
+
+
+def _with_more_words(core: CoreParameters, device: Device, link: LinkKind) -> CoreParameters:
+    """Return ``core``, which also streams weights, with the most weight words in block RAM that fit the device."""
+    for bits in range(18, bits_for(core.weight_words), -1):
+        larger = replace(core, weight_words=1 << bits)
+        if not shortages(larger, device, link=link):
+            return larger
+    return core
 
 
 def boards_for(
@@ -481,6 +519,9 @@ def _reasons(
     )
     yield reason("axons", f"{core.axons:,}", "a row for each source and connection")
     yield reason("weight_words", f"{core.weight_words:,}", f"{core.weight_words * core.lanes:,} weights")
+    if core.mixed:
+        amount = f"{core.streamed_words * core.lanes:,} weights in SDRAM: dense rows that block RAM does not hold"
+        yield reason("streamed_words", f"{core.streamed_words:,}", amount)
     widths = f"{core.weight_width}, {core.accumulator_width}, {core.v_width}"
     yield reason(
         "weight_width, accumulator_width, v_width",

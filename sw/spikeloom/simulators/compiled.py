@@ -167,7 +167,8 @@ class CompiledSimulator(Closing):
         latency = program.fabric.configuration_latency
         self._library.relations(self._handle, latency, host.get("sources", 1), host.get("sinks", 1), *sets)
         weights = program.fabric.weights
-        number = None if weights is None else program.fabric.core.memories["weights"].number
+        in_sdram = program.fabric.core.sdram_memory if weights is not None else None
+        number = None if in_sdram is None else in_sdram.number
         for image in program.memories:
             if weights is None or image.memory != number:
                 self.write_memory(image.memory, image.words, tile=image.tile)
@@ -218,7 +219,9 @@ class CompiledSimulator(Closing):
     @property
     def _weights_memory(self) -> int:
         assert self._fabric is not None
-        return self._fabric.core.memories["weights"].number
+        memory = self._fabric.core.sdram_memory
+        assert memory is not None
+        return memory.number
 
     def _write_sdram(self, name: str, value: int) -> None:
         register = SDRAM.register(name)

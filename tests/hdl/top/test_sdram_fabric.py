@@ -64,6 +64,23 @@ def test_a_network_runs_from_sdram(request, inputs, sizes):
     assert board.counters()[1]["words"] > 10
 
 
+def test_a_network_runs_from_block_ram_and_sdram(request):
+    """Both memories are loaded and read back; only the one in SDRAM is compared by its checksum."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(STREAMED, weight_memory="block", weight_words=16, streamed_words=1 << 20)
+    fabric = FabricConfig(name="mixed", core=core, sdram=BUSY)
+    network = random_network(rng, core, inputs=8, sizes=(6, 5))
+    program = place(network, fabric)
+    link = SdramLink(rng, fabric, stall=0.1)
+    board = Board(link, fabric)
+    board.load(program)
+    for name in ("weights", "streamed_weights"):
+        (image,) = (image for image in program.memories if image.name == name)
+        assert len(image.words) > 5
+        assert (board.read_memory(1, image.memory, first=3, count=2) == image.words[3:5]).all()
+    assert 0 < check_run(board, network, random_spikes(rng, 3, 2, 8)) < 1
+
+
 def test_wrong_weights_are_noticed(request):
     """A word of the memory that does not keep what is written."""
     rng = rng_of(request.node.name)

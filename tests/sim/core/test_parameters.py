@@ -55,6 +55,13 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
             {"weight_memory": "sdram", "weight_words": (1 << 25) + 1},
             r"^weight_words must be an integer from 1 to 33554432, not 33554433$",
         ),
+        ({"streamed_words": -1}, r"^streamed_words must be an integer from 0 to 33554432, not -1$"),
+        (
+            {"streamed_words": 16, "weight_memory": "sdram"},
+            r"^streamed_words must be 0 in a core without weights in block RAM, with a built-in program, or with "
+            r"several words per cycle, not 16$",
+        ),
+        ({"streamed_words": 16, "words_per_cycle": 2}, r"^streamed_words must be 0 in a core without weights in block"),
         ({"state_memory": "single-port"}, r"^state_memory must be 'block' or 'distributed', not 'single-port'$"),
         ({"geometries": 0}, r"^geometries must be an integer from 1 to 128, not 0$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),
@@ -315,7 +322,10 @@ def test_every_field_has_the_width_of_what_it_holds():
     assert widths(EVERYTHING.column_layout) == first | {"next_target": 6, "line_weight": 9, "line_target": 6}
     assert widths(replace(EVERYTHING, coordinate_width=3).line_layout) == first | {"taps": 3}
     row = {"weight_address": 9, "target": 6, "length": 6, "geometry": 3, "sparse": 1, "empty": 1, "delay": 1, "more": 1}
+    row["streamed"] = 0
     assert widths(EVERYTHING.row_layout) == row
+    mixed = replace(EVERYTHING, streamed_words=1000)
+    assert widths(mixed.row_layout) == row | {"weight_address": 10, "streamed": 1}
     assert widths(SHIFTING.row_layout) == row | {"geometry": 0, "sparse": 0, "empty": 0}
     assert widths(EVERYTHING.route_layout) == {"send": 1, "local": 1, "membrane": 1, "axon": 8}
     assert widths(EVERYTHING.neuron_layout) == {"threshold": -13, "delay": 4}

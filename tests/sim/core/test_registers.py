@@ -6,6 +6,5 @@ from spikeloom.sim.core.registers import CORE
 
 def test_memories_are_those_of_the_core():
     declared = {memory.name: memory.number for memory in CORE.memories}
-    assert declared == {
-        name: memory.number for name, memory in CoreParameters(coordinate_width=1, sparse=True).memories.items()
-    }
+    core = CoreParameters(coordinate_width=1, sparse=True, streamed_words=16)
+    assert declared == {name: memory.number for name, memory in core.memories.items()}

@@ -57,6 +57,19 @@ def test_addresses_and_targets_wrap_around():
     assert read(found, 0) == [(63, 31, 0), (0, 0, 0)]
 
 
+def test_words_of_a_streamed_row_are_plain_in_any_core():
+    """Its coordinates do not count, and its addresses are those of the larger memory."""
+    core = replace(PLAIN, coordinate_width=2, sparse=True, streamed_words=256)
+    found = tables(
+        core,
+        rows=[
+            {"weight_address": 254, "target": 30, "length": 2, "streamed": 1, "geometry": 3, "delay": 1, "more": 1},
+            {"empty": 1, "sparse": 1},
+        ],
+    )
+    assert list(found.words(0b0111)) == [Word(254, 30, 1, 1), Word(255, 31, 1, 1), Word(0, 0, 1, 1)]
+
+
 def test_words_of_a_sparse_row_name_their_targets():
     found = tables(
         SPARSE,

@@ -110,10 +110,15 @@ def test_weights_in_sdram():
     assert fabric.index_width == 23
     assert replace(fabric, name="other").weights == fabric.weights
     assert FabricConfig(core=WIDE).weights is None
+    both = FabricConfig(core=replace(WIDE, streamed_words=1 << 22), sdram=SDRAM)
+    assert both.weights == WeightMemoryParameters(sdram=SDRAM, word_bits=32, words=1 << 22, row_words=16)
+    assert both.core.sdram_memory == both.core.memories["streamed_weights"]
+    assert fabric.core.sdram_memory == fabric.core.memories["weights"]
+    assert FabricConfig(core=WIDE).core.sdram_memory is None
     mesh = MeshParameters(columns=2, rows=1)
     for arguments, message in (
-        ({"core": STREAMED}, r"^sdram must be given for a core with weight_memory='sdram', not None$"),
-        ({"core": WIDE, "sdram": SDRAM}, r"^sdram must be None without a core with weight_memory='sdram', not Sdram"),
+        ({"core": STREAMED}, r"^sdram must be given for a core with weights in SDRAM, not None$"),
+        ({"core": WIDE, "sdram": SDRAM}, r"^sdram must be None without a core with weights in SDRAM, not Sdram"),
         (
             {"tiles": (None, STREAMED), "sdram": SDRAM, "mesh": mesh},
             r"^mesh must be None for a core with weights in SDRAM, which must be the only tile$",

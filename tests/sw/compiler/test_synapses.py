@@ -20,6 +20,8 @@ from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
 from spikeloom.sim.network.sparse import SparseMatrix
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
 
 CORE = CoreParameters(
     lanes=4,
@@ -385,3 +387,94 @@ def test_words_beyond_the_memory_are_counted_and_not_made():
     )
     with pytest.raises(PlaceError, match=r"it needs 67,108,864 weight words of 4 weights \(8,192 available\)$"):
         place(network, FabricConfig(core=dataclasses.replace(CORE, coordinate_width=0, neurons=size, axons=size)))
+
+
+SDRAM = SdramParameters(chip=BOARDS["ulx3s"], clock_hz=120_000_000)
+MIXED = dataclasses.replace(CORE, axons=1024, weight_words=80, streamed_words=8192, coordinate_width=0)
+
+
+def dense_network(rng, *sizes):
+    """A chain of dense layers without a weight of 0."""
+    names = [INPUT, *(f"layer{number}" for number in range(1, len(sizes)))]
+    return QuantisedNetwork(
+        name="dense",
+        inputs=sizes[0],
+        populations=tuple(
+            QuantisedPopulation(name=name, parameters=NeuronParameters(size=size))
+            for name, size in zip(names[1:], sizes[1:], strict=True)
+        ),
+        connections=tuple(
+            QuantisedConnection(source=source, target=target, weight=rng.integers(1, 90, (after, before)))
+            for source, target, before, after in zip(names, names[1:], sizes, sizes[1:], strict=False)
+        ),
+        output=names[-1],
+        weight_width=8,
+    )
+
+
+def rows_in_block_ram(network, core, rates=None):
+    """Whether each row of each source lies in block RAM, by the words that its event adds."""
+    rows = rows_of(network, core, layouts(network, core.lanes), rates=rates)
+    tables = RowTables(core, rows.images)
+    weights = [weights_of(core, rows.images[name]) for name in ("weights", "streamed_weights")]
+    found = {}
+    for connection in network.connections:
+        layout = layouts(network, core.lanes)[connection.target]
+        found[connection.source] = np.zeros(network.size(connection.source), np.bool_)
+        for neuron, axon in enumerate(rows.axons[connection.source]):
+            words = list(tables.words(int(axon)))
+            (kind,) = {word.streamed for word in words}
+            added = np.zeros((core.words, core.lanes), np.int64)
+            for word in words:
+                added[word.target] += weights[kind][word.weight_address]
+            expected = np.zeros(core.words * core.lanes, np.int64)
+            expected[layout.slots] = connection.as_dense()[:, neuron]
+            assert np.array_equal(added.reshape(-1), expected)
+            found[connection.source][neuron] = not kind
+    assert rows.weight_words == sum(of[0] for of in rows.lies_in.values()) <= core.weight_words
+    assert rows.streamed_words == sum(of[1] for of in rows.lies_in.values())
+    return found, rows
+
+
+def test_short_rows_lie_in_block_ram_and_others_are_streamed(request):
+    """30 rows of 10 words, then 40 rows of 2 words: 80 words hold the latter exactly."""
+    network = dense_network(rng_of(request.node.name), 30, 40, 8)
+    found, rows = rows_in_block_ram(network, MIXED)
+    assert not found[INPUT].any()
+    assert found["layer1"].all()
+    assert rows.lies_in == {"layer1": (0, 300), "layer2": (80, 0)}
+    program = place(network, FabricConfig(core=MIXED, sdram=SDRAM))
+    uses = {use.resource: (use.used, use.available) for use in program.uses}
+    assert uses["streamed weight words"] == (300, 8192)
+    with pytest.raises(PlaceError, match=r"it needs 300 streamed weight words \(256 available\)$"):
+        place(network, FabricConfig(core=dataclasses.replace(MIXED, streamed_words=256), sdram=SDRAM))
+
+
+def test_frequent_rows_lie_in_block_ram(request):
+    """Those of the eight most frequent input lines: 80 words."""
+    rng = rng_of(request.node.name)
+    network = dense_network(rng, 30, 40, 8)
+    rates = {INPUT: rng.permutation(30) / 30, "layer1": np.full(40, 0.001), "layer2": np.zeros(8)}
+    found, rows = rows_in_block_ram(network, MIXED, rates)
+    assert np.array_equal(found[INPUT], rates[INPUT] >= 22 / 30)
+    assert rows.lies_in["layer1"] == (80, 220)
+    program = place(network, FabricConfig(core=MIXED, sdram=SDRAM), rates=rates)
+    (image,) = (image for image in program.memories if image.name == "streamed_weights")
+    assert len(image.words) == rows.streamed_words == 300
+    assert np.array_equal(image.words, rows.images["streamed_weights"])
+
+
+def test_kernels_and_sparse_rows_lie_in_block_ram(request):
+    """Matrices of sources with coordinates, too: only the plain rows of ``flat`` can be streamed."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, weight_words=1, streamed_words=8192, axons=1024, sparse=True)
+    network = random_spatial_network(rng, core, extent=5)
+    weight = rng.integers(1, 90, (network.size("out"), network.size("flat")))
+    network = dataclasses.replace(
+        network,
+        connections=tuple(
+            dataclasses.replace(c, weight=weight) if c.target == "out" else c for c in network.connections
+        ),
+    )
+    layout = layouts(network, core.lanes)
+    assert {name for name, of in rows_of(network, core, layout).lies_in.items() if of[1]} == {"out"}

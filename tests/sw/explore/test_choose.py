@@ -23,7 +23,10 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution
 
+HOLDERS = (*(f"ulx3s-{size}f" for size in (12, 25, 45, 85)), "colorlight-5a75b", "icesugar-pro", "icepi-zero")
+"""The boards with SDRAM."""
 UP5K, SMALL, LARGE = DEVICES["iCE40UP5K"], DEVICES["LFE5U-12F"], DEVICES["LFE5U-85F"]
 
 
@@ -234,10 +237,12 @@ def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
     monkeypatch.setattr("spikeloom.explore.choose.place", counted)
     with pytest.raises(ChoiceError):
         choose(network, UP5K)
-    in_block_ram, in_sdram, chosen = [1, 2, 4, 8, 16, 32, 64], [1, 2, 4], 4
+    in_block_ram, in_sdram = [1, 2, 4, 8, 16, 32, 64], [1, 2, 4]
     assert placed == in_block_ram
-    assert boards_for(network) == tuple(f"ulx3s-{size}f" for size in (12, 25, 45, 85))
-    assert placed == in_block_ram + in_sdram + 4 * [chosen]
+    assert boards_for(network) == HOLDERS
+    # The chosen core once more for each device; a burst of the Colorlight feeds twice as many lanes.
+    of_colorlight = [*in_sdram, 8, 8]
+    assert placed == in_block_ram + in_sdram + 4 * [4] + of_colorlight + 2 * [*in_sdram, 4]
     placed.clear()
     with pytest.raises(ChoiceError):
         choose(network, UP5K, neurons=4096)
@@ -275,7 +280,7 @@ def test_weights_that_block_ram_does_not_hold_are_streamed():
         assert choice.sdram == ULX3S.sdram_parameters
         place(network, FabricConfig(core=core, sdram=choice.sdram))
         assert ("weight_memory", "sdram") in {(reason.name, reason.value) for reason in choice.reasons}
-    assert boards_for(network) == tuple(f"ulx3s-{size}f" for size in (12, 25, 45, 85))
+    assert boards_for(network) == HOLDERS
 
 
 def test_small_networks_stay_in_block_ram_unless_asked():
@@ -306,3 +311,55 @@ def test_what_the_sdram_does_not_hold_is_refused():
         r"available\), even with its weights in the SDRAM of the board$",
     ):
         choose(dense(784, 3000, 10), SMALL, sdram=of_2_mb)
+
+
+def convolution_and_dense():
+    """8 maps of 14 x 14 by a convolution, then 512 neurons behind a dense matrix of 802,816 weights."""
+    convolution = Convolution(input_shape=(1, 28, 28), output_channels=8, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
+    rng = np.random.default_rng(5)
+    weights = {
+        "maps": (INPUT, rng.integers(-90, 91, convolution.weight_shape)),
+        "hidden": ("maps", rng.integers(1, 90, (512, 8 * 14 * 14))),
+        "digit": ("hidden", rng.integers(1, 90, (10, 512))),
+    }
+    return QuantisedNetwork(
+        name="conv",
+        inputs=28 * 28,
+        populations=tuple(
+            QuantisedPopulation(name=name, parameters=NeuronParameters(size=size))
+            for name, size in (("maps", 8 * 14 * 14), ("hidden", 512), ("digit", 10))
+        ),
+        connections=tuple(
+            QuantisedConnection(
+                source=source, target=name, weight=weight, convolution=convolution if name == "maps" else None
+            )
+            for name, (source, weight) in weights.items()
+        ),
+        output="digit",
+        weight_width=8,
+    )
+
+
+def test_kernels_stay_in_block_ram_beside_streamed_weights():
+    """A network that block RAM does not hold and whose rows are not all dense: both kinds of weights in one core."""
+    network = convolution_and_dense()
+    with pytest.raises(ChoiceError, match="needs"):
+        choose(network, LARGE)
+    choice = choose(network, LARGE, sdram=ULX3S.sdram_parameters)
+    core = choice.core
+    assert core.mixed
+    assert (core.weight_memory, core.lanes, core.coordinate_width) == ("block", 4, 5)
+    assert core.streamed_words >= 802_816 / 4
+    assert not shortages(core, LARGE)
+    # The block RAM that is left holds rows that could be streamed: as many words as fit.
+    assert shortages(dataclasses.replace(core, weight_words=2 * core.weight_words), LARGE)
+    program = place(network, FabricConfig(core=core, sdram=choice.sdram))
+    used = {use.resource: use.used for use in program.uses}
+    assert core.weight_words - 128 <= used["weight words of 4 weights"] <= core.weight_words
+    assert 0 < used["streamed weight words"] < 802_816 / 4
+    assert "streamed_words" in {reason.name for reason in choice.reasons}
+    with pytest.raises(ChoiceError, match=r"^streamed_words must be 0, because the board has no SDRAM"):
+        choose(network, LARGE, streamed_words=64)
+    # Asked for, with less block RAM.
+    asked = choose(network, LARGE, sdram=ULX3S.sdram_parameters, streamed_words=1 << 18, weight_words=256).core
+    assert (asked.weight_words, asked.streamed_words) == (256, 1 << 18)

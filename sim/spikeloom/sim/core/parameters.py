@@ -339,7 +339,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
                 Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
                 Field("sparse", int(self.sparse)),
                 Field("empty", int(self.sparse)),
-                *([Field("streamed", 1)] if self.mixed else []),
+                Field("streamed", int(self.mixed)),
                 Field("delay", 1),
                 Field("more", 1),
             )

@@ -78,7 +78,8 @@ class RowTables:
         weights, targets = 1 << bits_for(self.core.weight_words), 1 << bits_for(self.core.words)
         for group in self.groups(axon):
             first = group.first
-            for number in range(group.others + 1):
+            yield first
+            for number in range(1, group.others + 1):
                 yield Word((first.weight_address + number) % weights, (first.target + number) % targets, first.delay)
 
     def groups(self, axon: int) -> Iterator[Group]:
@@ -97,10 +98,10 @@ class RowTables:
     def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Group]:
         core = self.core
         weight, target = row["weight_address"], row["target"]
-        if core.mixed and row["streamed"]:
+        if row["streamed"]:
             weights, targets = 1 << bits_for(core.streamed_words), 1 << bits_for(core.words)
             for number in range(row["length"] + 1):
-                yield Word((weight + number) % weights, (target + number) % targets, row["delay"], 1)
+                yield Group(Word((weight + number) % weights, (target + number) % targets, row["delay"], 1), 0)
             return
         # Without coordinates there is one tap in each direction.
         column = line = {"taps": 0}
