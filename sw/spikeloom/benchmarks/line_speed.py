@@ -45,7 +45,7 @@ from spikeloom.sim.host.ethernet import (
 )
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.readout import ReadoutMode
-from spikeloom.sim.host.usb import FULL_SPEED_HZ
+from spikeloom.sim.host.usb import FULL_SPEED_HZ, HIGH_SPEED_HZ
 from spikeloom.sim.lib.files import FileError, write_whole
 from spikeloom.sim.lib.formats import BENCHMARK_FILE
 
@@ -56,12 +56,14 @@ MODEL = "mnist-mlp-128.nir"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Line of a board: clock of its fabric in hertz, kind of link, and clock cycles per bit of a serial line."""
+    """Line of a board: clock of its fabric in hertz, kind of link, clock cycles per bit of a serial line, speed of
+    USB."""
 
     board: str
     clock_hz: int
     kind: LinkKind = LinkKind.UART
     divisor: int = 0
+    high_speed: bool = False
 
     def run(self, fabric: FabricConfig, arguments: tuple[Any, ...], directory: Path) -> list[_Done]:
         """Run `_do_all` with ``arguments`` at the pins of ``fabric`` with this line."""
@@ -69,16 +71,26 @@ class Line:
         scale = _SIMULATED_HZ / self.clock_hz
         options: dict[str, Any] = {"divisor": self.divisor}
         if self.kind is LinkKind.USB:
-            options = {"usb_hz": FULL_SPEED_HZ * scale}
+            options = {"ulpi_hz": HIGH_SPEED_HZ * scale} if self.high_speed else {"usb_hz": FULL_SPEED_HZ * scale}
         elif self.kind is LinkKind.UDP:
             options = {"ethernet_hz": ETHERNET_HZ * scale}
         found, _ = do_at_pins(fabric, _do_all, arguments, directory, **options)
         return cast("list[_Done]", found)
 
+    @property
+    def has_long_frames(self) -> bool:
+        """Whether the link has the sizes of that over UDP, as on boards with such a line."""
+        return self.kind is LinkKind.UDP or self.high_speed
+
     def busy(self, done: _Done, cycles: float) -> dict[str, float]:
         """Return the shares of ``cycles``, those of all images, in which the line is busy."""
+        link = {
+            "link to the board": done.sent * _RECEIVED_CYCLES / cycles,
+            "link from the board": done.received * _SENT_CYCLES / cycles,
+        }
         if self.kind is LinkKind.USB:
-            return {"bus": done.bus_s * _SIMULATED_HZ / cycles}
+            bus = {"bus": done.bus_s * _SIMULATED_HZ / cycles}
+            return bus | link if self.high_speed else bus
         if self.kind is LinkKind.UART:
             bits = 10 * self.divisor
             return {
@@ -89,9 +101,7 @@ class Line:
         return {
             "line to the board": (done.sent + _AROUND * done.frames_sent) * per_byte / cycles,
             "line from the board": (done.received + _AROUND * done.frames_received) * per_byte / cycles,
-            "link to the board": done.sent * _RECEIVED_CYCLES / cycles,
-            "link from the board": done.received * _SENT_CYCLES / cycles,
-        }
+        } | link
 
 
 LINES = {
@@ -101,6 +111,7 @@ LINES = {
     "uart, 3 Mbaud": Line(board="ulx3s-85f", clock_hz=90_000_000, divisor=30),
     "uart, 12 Mbaud": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=11),
     "usb, full speed": Line(board="ulx3s-85f", clock_hz=90_000_000, kind=LinkKind.USB),
+    "usb, high speed": Line(board="ecpix5-85", clock_hz=132_000_000, kind=LinkKind.USB, high_speed=True),
     "udp, 1 Gbit/s": Line(board="ecpix5-85", clock_hz=132_000_000, kind=LinkKind.UDP),
 }
 """Links by name."""
@@ -307,7 +318,7 @@ def measure(
     rates = []
     for name in lines:
         line = LINES[name]
-        built = replace(fabric, link=link_over_udp(fabric.link)) if line.kind is LinkKind.UDP else fabric
+        built = replace(fabric, link=link_over_udp(fabric.link)) if line.has_long_frames else fabric
         found = line.run(built, (replace(program, fabric=built), tasks, alone), directory)
         for (encoder_name, on_board, mode), wanted, done in zip(ways, expected, found, strict=True):
             cycles = done.seconds * _SIMULATED_HZ / len(images)

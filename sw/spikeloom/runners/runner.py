@@ -344,6 +344,7 @@ def do_at_pins(
     divisor: int = 4,
     ethernet_hz: float | None = None,
     usb_hz: float | None = None,
+    ulpi_hz: float | None = None,
     waves: bool = False,
     random_start: int | None = None,
     announce: Callable[[str], None] = print,
@@ -354,18 +355,19 @@ def do_at_pins(
 
     ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the other parameters are those of `PinsRunner`.
     ``work`` must be a module-level function; ``on_line`` is called with each line that the simulator prints. With
-    ``ethernet_hz`` or ``usb_hz``, the fabric has an Ethernet device with this clock, or a USB device with this bit
-    rate, instead of the UART; the clock of the fabric is 100 MHz.
+    ``ethernet_hz``, ``usb_hz`` or ``ulpi_hz``, the fabric has an Ethernet device with this clock, a USB device with
+    this bit rate, or one for high speed with this clock, instead of the UART; the clock of the fabric is 100 MHz.
     """
     from spikeloom.hdl.top.ethernet_top import EthernetTop
     from spikeloom.hdl.top.top import Top
+    from spikeloom.hdl.top.ulpi_top import UlpiTop
     from spikeloom.hdl.top.usb_top import UsbTop
     from spikeloom.hdl.top.verilog import write_verilog
     from spikeloom.simulators.build import check_simulated
-    from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, USB_TESTBENCH, run_cocotb
+    from spikeloom.simulators.verilator import ETHERNET_TESTBENCH, TESTBENCH, ULPI_TESTBENCH, USB_TESTBENCH, run_cocotb
 
     check_simulated(fabric)
-    top: Top | EthernetTop | UsbTop
+    top: Top | EthernetTop | UsbTop | UlpiTop
     environment, parameters = {}, {}
     if ethernet_hz is not None:
         top, testbench = EthernetTop(fabric, EthernetParameters()), ETHERNET_TESTBENCH
@@ -374,6 +376,9 @@ def do_at_pins(
         top, testbench = UsbTop(fabric, UsbParameters()), USB_TESTBENCH
         # Four periods of its fast clock, each of two equal halves.
         environment["SPIKELOOM_USB_PS"] = f"{8 * round(1e12 / usb_hz / 8)}"
+    elif ulpi_hz is not None:
+        top, testbench = UlpiTop(fabric, UsbParameters()), ULPI_TESTBENCH
+        environment["SPIKELOOM_ULPI_PS"] = f"{2 * round(1e12 / ulpi_hz / 2)}"
     else:
         top, testbench = Top(fabric, divisor, link_kind=LinkKind.SIMULATION), TESTBENCH
         parameters["DIVISOR"] = divisor

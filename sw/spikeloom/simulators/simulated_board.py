@@ -23,7 +23,7 @@ from cocotb.triggers import ClockCycles, Event, First, Timer, ValueChange
 
 from spikeloom.host.transport import Transport
 from spikeloom.sim.host.ethernet import PREAMBLE, EthernetParameters, Station, udp_frame, udp_payload
-from spikeloom.simulators.usb_host import GAP, UsbHost
+from spikeloom.simulators.usb_host import FULL_SPEED, HIGH_SPEED, BusSpeed, UsbHost
 
 __all__ = ["SimulatedEthernet", "SimulatedTransport", "SimulatedUsb", "do_job"]
 
@@ -145,20 +145,20 @@ class SimulatedEthernet(SimulatedTransport):
 
 
 class _PinHost(UsbHost):
-    """The host at the pins, through ``usb_testbench.v``; each ``ctx`` is the testbench. A bit takes ``bit_ps``."""
+    """The host at the pins, through ``usb_testbench.v``; each ``ctx`` is the testbench. A cycle takes ``cycle_ps``."""
 
-    def __init__(self, bit_ps: int) -> None:
-        super().__init__()
-        self._bit_ps = bit_ps
+    def __init__(self, cycle_ps: int, *, speed: BusSpeed = FULL_SPEED) -> None:
+        super().__init__(speed=speed)
+        self.cycle_ps = cycle_ps
 
     async def _settle(self, signal: Any) -> None:
         """Wait for a change of ``signal``, and add the time that passes."""
         start = get_sim_time("ps")
         await ValueChange(signal)
-        self.cycle += round((get_sim_time("ps") - start) / self._bit_ps)
+        self.cycle += round((get_sim_time("ps") - start) / self.cycle_ps)
 
     async def wait(self, ctx: Any, cycles: int) -> None:
-        await Timer(cycles * self._bit_ps, "ps")
+        await Timer(cycles * self.cycle_ps, "ps")
         self.cycle += cycles
 
     async def send(self, ctx: Any, packet: bytes) -> None:
@@ -174,7 +174,7 @@ class _PinHost(UsbHost):
         if not count:
             return b""
         packet = int(ctx.received_bytes.value) & (1 << 8 * count) - 1
-        await self.wait(ctx, GAP)
+        await self.wait(ctx, self.gap_after_device)
         return packet.to_bytes(count, "little")
 
     async def hold_reset(self, ctx: Any, cycles: int) -> None:
@@ -182,22 +182,66 @@ class _PinHost(UsbHost):
         await self.wait(ctx, cycles)
         ctx.hold_reset.value = 0
 
+    @property
+    def gap_after_device(self) -> int:
+        """Cycles between a packet of the device and one of the host."""
+        return self.speed.gap
+
+
+class _FastPinHost(_PinHost):
+    """The host behind the PHY of ``ulpi_testbench.v``."""
+
+    _SE0, _J, _K = 0, 1, 2
+    _CHIRP_CYCLES = 3000  # 50 us
+    _LONGEST = 200  # of 50 us: a device leaves high speed after 3 ms, and chirps for 2 ms
+
+    def __init__(self, cycle_ps: int) -> None:
+        super().__init__(cycle_ps, speed=HIGH_SPEED)
+
+    @property
+    def gap_after_device(self) -> int:
+        return 2
+
+    async def hold_reset(self, ctx: Any, cycles: int) -> None:
+        before = int(ctx.chirps.value)
+        ctx.line.value = self._SE0
+        for _ in range(self._LONGEST):
+            await self.wait(ctx, self._CHIRP_CYCLES)
+            if int(ctx.chirps.value) != before:
+                break
+        else:
+            raise RuntimeError("a device with high speed must chirp in a reset")
+        for _ in range(4):
+            for level in (self._K, self._J):
+                ctx.line.value = level
+                await self.wait(ctx, self._CHIRP_CYCLES)
+        ctx.line.value = self._SE0
+        await self.wait(ctx, self._CHIRP_CYCLES)
+
 
 class SimulatedUsb(SimulatedTransport):
-    """Serial port of the USB device at the pins of the simulated top; for a bridged thread of cocotb."""
+    """The USB device at the pins of the simulated top; for a bridged thread of cocotb.
 
-    round_trip_s = 300e-6
+    Parameters
+    ----------
+    testbench
+        ``usb_testbench.v``, or ``ulpi_testbench.v`` for high speed.
+    cycle_ps
+        Cycle of the device: a bit at full speed, a byte at high speed.
+    high_speed
+        Whether the device has a PHY for high speed.
+    """
 
-    def __init__(self, testbench: Any, bit_ps: int) -> None:
-        self._host = _PinHost(bit_ps)
-        self._bit_ps = bit_ps
+    def __init__(self, testbench: Any, cycle_ps: int, *, high_speed: bool = False) -> None:
+        self._host = _FastPinHost(cycle_ps) if high_speed else _PinHost(cycle_ps)
+        self.round_trip_s = 50e-6 if high_speed else 300e-6
         super().__init__(testbench)
         self._incoming = self._host.incoming
 
     @property
     def busy_s(self) -> float:
         """Time for which the bus has carried data of the serial port."""
-        return self._host.busy_cycles * self._bit_ps * 1e-12
+        return self._host.busy_cycles * self._host.cycle_ps * 1e-12
 
     async def _send(self) -> None:
         self._host.changed = self._on_change
@@ -234,7 +278,11 @@ async def do_job(testbench: Any) -> None:
     elif bit_ps := os.environ.get("SPIKELOOM_USB_PS"):
         testbench.receive_request.value = testbench.hold_reset.value = 0
         Clock(testbench.usb_io_clk, int(bit_ps) // 4, "ps").start()
-        make = partial(SimulatedUsb, bit_ps=int(bit_ps))
+        make = partial(SimulatedUsb, cycle_ps=int(bit_ps))
+    elif cycle_ps := os.environ.get("SPIKELOOM_ULPI_PS"):
+        testbench.receive_request.value = testbench.line.value = 0
+        Clock(testbench.ulpi_clk, int(cycle_ps), "ps").start()
+        make = partial(SimulatedUsb, cycle_ps=int(cycle_ps), high_speed=True)
     else:
         testbench.received_taken.value = 0
         make = SimulatedTransport

@@ -43,6 +43,7 @@ __all__ = [
     "ETHERNET_TESTBENCH",
     "OPTIONS",
     "TESTBENCH",
+    "ULPI_TESTBENCH",
     "USB_TESTBENCH",
     "SimulationError",
     "SimulationResult",
@@ -64,6 +65,8 @@ ETHERNET_TESTBENCH = Path(__file__).with_name("ethernet_testbench.v")
 """The same for a top with an Ethernet device: two clocks, reset, and frames at its pins."""
 USB_TESTBENCH = Path(__file__).with_name("usb_testbench.v")
 """The same for a top with a USB device: three clocks, reset, and packets at its pins."""
+ULPI_TESTBENCH = Path(__file__).with_name("ulpi_testbench.v")
+"""The same for a top with a USB device for high speed: two clocks, reset, and packets at its PHY."""
 
 
 FAST = "-O2"

@@ -60,6 +60,16 @@ def test_usb(tmp_path, shared_build):
     assert polls == 0
 
 
+@pytest.mark.slow
+def test_usb_at_high_speed(tmp_path, shared_build):
+    """A session over USB at the pins of a PHY: the device chirps in two resets, of several milliseconds."""
+    fabric = replace(SMALL, link=UDP_LINK)
+    found, _ = do_at_pins(fabric, opening, (1400,), shared_build(tmp_path / "run"), ulpi_hz=45.5e6)
+    seconds, polls = found
+    assert 5e-3 < seconds < 20e-3
+    assert polls == 0
+
+
 def test_a_job_that_fails_ends_the_simulation(tmp_path, shared_build):
     directory = shared_build(tmp_path / "run")
     with pytest.raises(SimulationError, match="the job has failed on purpose"):

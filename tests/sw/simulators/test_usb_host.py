@@ -2,11 +2,21 @@
 
 import pytest
 
-from spikeloom.sim.host.usb import BULK_PACKETS_PER_MS, DATA_ENDPOINT, UsbParameters
-from spikeloom.simulators.usb_host import FRAME_CYCLES, GAP, Faults, Pid, StallError, UsbHost, crc5, crc16
+from spikeloom.sim.host.usb import BULK_PACKETS_PER_MS, DATA_ENDPOINT, HIGH_SPEED_PACKETS, UsbParameters
+from spikeloom.simulators.usb_host import (
+    FRAME_CYCLES,
+    FULL_SPEED,
+    GAP,
+    HIGH_SPEED,
+    Faults,
+    Pid,
+    StallError,
+    UsbHost,
+    crc5,
+    crc16,
+)
 
-DESCRIPTORS = UsbParameters(serial="7").descriptors
-TOKENS = (Pid.OUT, Pid.IN, Pid.SETUP)
+TOKENS = (Pid.OUT, Pid.IN, Pid.SETUP, Pid.PING)
 
 
 class TimeIsUpError(Exception):
@@ -19,6 +29,7 @@ class HostAndDevice(UsbHost):
     def __init__(self, *, to_host=(), accepts=True, **options):
         super().__init__(**options)
         self.to_host, self.from_host, self.accepts = list(to_host), bytearray(), accepts
+        self.parameters = UsbParameters(serial="7", high_speed=self.speed is HIGH_SPEED)
         self.end = 0
         self.token = self.answer = None
         self.expected = {}
@@ -48,6 +59,8 @@ class HostAndDevice(UsbHost):
             self.token = (pid, word >> 7 & 15) if crc5(word & 0x7FF) == word >> 11 else None
             if self.token is not None and pid is Pid.IN:
                 self.give(self.token[1])
+            elif self.token is not None and pid is Pid.PING:
+                self.answer = bytes((Pid.ACK if self.accepts else Pid.NAK,))
         elif pid is Pid.ACK and self.waiting:
             self.to_host.pop(0)
             self.expected["in"] ^= 1
@@ -57,7 +70,9 @@ class HostAndDevice(UsbHost):
         kind, endpoint = self.token
         self.answer = bytes((Pid.ACK,))
         if kind is Pid.SETUP:
-            self.control_data = DESCRIPTORS.get((payload[3], payload[2]), b"") if payload[1] == 6 else b""
+            self.control_data = self.parameters.windows_set if payload[0] == 0xC0 else b""
+            if payload[:2] == b"\x80\x06":
+                self.control_data = self.parameters.descriptors.get((payload[3], payload[2]), b"")
             self.control_data = self.control_data[: int.from_bytes(payload[6:], "little")]
             self.stalls = payload[1] == 6 and not self.control_data
             self.toggle = 1
@@ -84,7 +99,7 @@ class HostAndDevice(UsbHost):
 
     async def receive(self, ctx):
         if self.answer is None:
-            await self.wait(ctx, 18)
+            await self.wait(ctx, self.speed.patience)
             return b""
         await self.wait(ctx, (len(self.answer) + 1) * self.byte_cycles + GAP)
         return self.answer
@@ -105,7 +120,7 @@ class HostAndDevice(UsbHost):
         self.advance(self.reset("context"))
         self.advance(self.enumerate("context"))
         self.faults = faults
-        self.advance(self.serve("context"), FRAME_CYCLES * frames)
+        self.advance(self.serve("context"), self.speed.frame_cycles * frames)
 
 
 def test_check_sums():
@@ -116,28 +131,34 @@ def test_check_sums():
     assert crc16(bytes((0x23, 0x45, 0x67, 0x89))) == 0x1C0E
 
 
-def test_enumeration():
-    host = HostAndDevice()
+@pytest.mark.parametrize("speed", [FULL_SPEED, HIGH_SPEED], ids=["full", "high"])
+def test_enumeration(speed):
+    host = HostAndDevice(speed=speed)
     host.advance(host.reset("context"))
     host.advance(host.enumerate("context"))
-    assert host.enumerated == DESCRIPTORS
+    assert host.enumerated == host.parameters.descriptors
+    assert host.windows_set == (host.parameters.windows_set if speed is HIGH_SPEED else b"")
     assert host.is_ready
     assert host.enumerations == 1
     with pytest.raises(StallError):
-        host.advance(host.control("context", bytes((0x80, 6, 0, 6, 0, 0, 10, 0))))
+        host.advance(host.control("context", bytes((0x80, 6, 0, 9, 0, 0, 10, 0))))
 
 
 @pytest.mark.parametrize("way", ["to the board", "from the board"])
-def test_the_pace_of_full_speed(way):
-    """Nineteen packets per millisecond, and the bus is busy all the time."""
-    host = HostAndDevice(to_host=[bytes(64)] * 200 if way == "from the board" else ())
+@pytest.mark.parametrize(
+    ("speed", "packets"), [(FULL_SPEED, BULK_PACKETS_PER_MS), (HIGH_SPEED, HIGH_SPEED_PACKETS)], ids=["full", "high"]
+)
+def test_the_pace_of_the_bus(way, speed, packets):
+    """Nineteen packets per millisecond, or thirteen in an eighth of it, and the bus is busy all the time."""
+    full = bytes(speed.packet_bytes)
+    host = HostAndDevice(speed=speed, to_host=[full] * 200 if way == "from the board" else ())
     host.reads = way == "from the board"
     if not host.reads:
-        host.outgoing += bytes(64 * 200)
+        host.outgoing += 200 * full
     host.carry(3)
     frames = [frame for frame, _, _ in host.packets]
-    assert frames.count(1) == frames.count(2) == BULK_PACKETS_PER_MS
-    assert 0.95 < host.busy_cycles / (3 * FRAME_CYCLES) < 1
+    assert frames.count(1) == frames.count(2) == packets
+    assert 0.93 < host.busy_cycles / (3 * speed.frame_cycles) < 1
 
 
 def test_the_program_reads_what_is_complete():
@@ -171,4 +192,18 @@ def test_a_full_device_is_asked_again():
     host.carry(2)
     assert host.answers[DATA_ENDPOINT, Pid.NAK] > 10
     assert host.from_host == b""
-    assert host.busy_cycles == 0
+    assert (host.busy_cycles, host.pings) == (0, 0)
+
+
+def test_a_full_device_at_high_speed_is_asked_with_ping():
+    """One refused packet, then short questions only, until there is room."""
+    host = HostAndDevice(speed=HIGH_SPEED, accepts=False)
+    host.reads = False
+    host.outgoing += bytes(2000)
+    host.carry(1)
+    assert host.answers[DATA_ENDPOINT, Pid.NAK] == 1
+    assert host.pings > 50
+    host.accepts = True
+    host.advance(host.serve("context"), 7500)
+    assert host.from_host == bytes(2000)
+    assert host.answers[DATA_ENDPOINT, Pid.NAK] == 1
