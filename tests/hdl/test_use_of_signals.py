@@ -28,12 +28,13 @@ from spikeloom.hdl.host.answer_encoder import AnswerEncoder
 from spikeloom.hdl.host.bridge import HostBridge
 from spikeloom.hdl.host.readout import SpikeReadout
 from spikeloom.hdl.host.request_decoder import RequestDecoder
-from spikeloom.hdl.host.usb import UsbDevice, UsbLine, UsbPhy
+from spikeloom.hdl.host.usb import UlpiDevice, UlpiLine, UsbDevice, UsbLine, UsbPhy
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.top.axi import AxiLifCore
 from spikeloom.hdl.top.fabric import Fabric, Tiles
 from spikeloom.hdl.top.top import Top
+from spikeloom.hdl.top.ulpi_top import UlpiTop
 from spikeloom.hdl.top.usb_top import UsbTop
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
@@ -221,6 +222,9 @@ DESIGNS = {
     "memory": lambda: LoadedMemory(MESHED.memories["weights"], read_back=True),
     "usb": lambda: UsbDevice(UsbParameters()),
     "usb line": lambda: UsbLine(UsbParameters()),
+    "ulpi": lambda: UlpiDevice(UsbParameters()),
+    "ulpi line": lambda: UlpiLine(UsbParameters()),
+    "ulpi top": lambda: UlpiTop(SINGLE, UsbParameters()),
     "usb pins": UsbPhy,
     "axi": lambda: AxiLifCore(MESHED),
     "usb top": lambda: UsbTop(SINGLE, UsbParameters()),
@@ -274,8 +278,8 @@ LEFT_OUT = {
     "usb pins": ("", "term_select"),
     "SdramCrossing .": ("", r"(requests|words|writes)\.[rw]_(level|rst)"),
     "WeightMemory .": ("", _PLANE),
-    "usb line|EthernetLine 0": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
-    "(usb )?top": (
+    "(usb|ulpi) line|EthernetLine 0": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
+    "((usb|ulpi) )?top": (
         rf"fabric\.bridge\.(program|too_large|encoder\.(turn|drop)|readout\.(bank|following|{_READOUT_TOKENS}))",
         rf"fabric\.tiles\.(steps_done|core_1\.({_PLANE}|engine\.(rule|waiting)|{_MESH_ONLY}))"
         rf"|fabric\.bridge\.({_PLANE}|sources|step_parity|readout\.tokens\.allowed"
@@ -329,7 +333,7 @@ UNUSED_BITS = {
     "tiles of SDRAM": rf"{_FABRIC}|steps_done|weight_memory\.(.*__payload|address|burst|of_host|wrong)",
     # Registers have whole bytes, and ports of fabrics the usual widths.
     "core.*|axi": _STATUS,
-    "(usb )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",
+    "((usb|ulpi) )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",
     "mesh": rf"{_FABRIC}|tiles\.(aer_3\.running\.o__payload|mesh\.(moved|waiting)__\d)",
 }
 """By a pattern of designs, a pattern of the signals of which some bits are never set."""
