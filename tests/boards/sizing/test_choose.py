@@ -13,6 +13,7 @@ from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.core.features import WITHOUT_FEATURES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
@@ -135,3 +136,33 @@ def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
     assert usb.synapses < BOARDS["ulx3s-85f"].buildable_fabric().synapses
     with pytest.raises(ValueError, match=r"^link must be one of UART, UDP, USB, whose cost is known, not SIMULATION$"):
         choose_fabric(board.device, link=LinkKind.SIMULATION)
+
+
+@pytest.mark.parametrize(
+    ("device", "neurons", "rows", "block_rams"),
+    [
+        ("LFE5U-85F", 8192, 10_000, 143),
+        # The most neurons, and the most rows, in powers of two.
+        ("LFE5U-12F", 4096, 2048, 55),
+        ("LFE5U-12F", 2048, 8192, 51),
+    ],
+)
+def test_the_largest_cores_that_stream_their_weights(device, neurons, rows, block_rams):
+    """Block RAM is the limit, with 16-bit membranes and a threshold, a bias and a leak of each neuron."""
+    core = CoreParameters(
+        **(WITHOUT_FEATURES | {"bias": True}),
+        lanes=4,
+        neurons=neurons,
+        axons=rows,
+        weight_words=1 << 23,
+        weight_memory="sdram",
+        per_neuron=frozenset({"threshold", "bias", "leak_factor"}),
+        v_width=16,
+        accumulator_width=24,
+    )
+    assert shortages(core, DEVICES[device], link=LinkKind.UART) == ()
+    assert estimate(core, DEVICES[device]).ram == block_rams
+    if device == "LFE5U-12F":
+        for more in ({"neurons": 2 * neurons}, {"axons": 3 * rows // 2}):
+            (lack,) = shortages(dataclasses.replace(core, **more), DEVICES[device], link=LinkKind.UART)
+            assert lack.resource == "block RAMs"

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from harness.cores import NARROW_64
 from harness.engine import assert_equal_to_reference, run_engine
@@ -10,12 +11,16 @@ from harness.networks import random_network, random_spikes, rng_of
 from harness.streamed import CoreWithSdram, RandomMemory
 from harness.weight_memory import BUSY, BUSY_32, LARGE
 
+from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
+from spikeloom.compiler.synapses import rows_of
 from spikeloom.hdl.core import stream_sequencer as module
 from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.sim.core.neuron import Leak, NeuronParameters
+from spikeloom.sim.core.row_reader import RowTables
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import QuantisedNetwork
-from spikeloom.sim.network.population import INPUT
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.sdram.commands import SdramCommand
 
@@ -102,6 +107,86 @@ def test_weights_in_sdram(request, case):
     assert_equal_to_reference(run, network, program, spikes, reference)
     assert run.words_added > 20
     assert design.device.counts[SdramCommand.REFRESH] > 8 + 3
+
+
+LARGEST = dataclasses.replace(CORE, neurons=8192, axons=10_000, weight_words=1 << 15, accumulator_width=24)
+
+LONG_ROWS = dataclasses.replace(BUSY, count_bits=13)
+"""Rows of 2,048 bursts, as the boards have."""
+
+
+def largest_network(rng, steps=3):
+    """8,192 neurons with parameters of their own and 10,000 rows, four of them with 2,047 words, in a core of exactly
+    this size; its spikes."""
+    many, few, inputs = 8188, 4, 1804
+    fields = {"threshold": (200, 900), "bias": (0, 300)}
+
+    def parameters(size):
+        own = {name: rng.integers(*bounds, size, endpoint=True) for name, bounds in fields.items()}
+        return NeuronParameters(
+            size=size,
+            v_width=LARGEST.v_width,
+            leak=Leak.MULTIPLY,
+            leak_factor=rng.integers(100, 200, size),
+            beta_fraction=LARGEST.beta_fraction,
+            **own,
+        )
+
+    def connect(source, target, shape, delay):
+        weight = rng.integers(1, 100, shape) * rng.choice([-1, 1], shape)
+        return QuantisedConnection(source=source, target=target, weight=weight, delay=delay)
+
+    network = QuantisedNetwork(
+        name="largest",
+        inputs=inputs,
+        populations=tuple(
+            QuantisedPopulation(name=name, parameters=parameters(size)) for name, size in (("many", many), ("few", few))
+        ),
+        connections=(
+            connect(INPUT, "few", (few, inputs), 0),
+            connect("many", "few", (few, many), 0),
+            connect("few", "few", (few, few), 1),
+            connect("few", "many", (many, few), 1),
+        ),
+        output="few",
+    )
+    return network, rng.random((steps, 1, inputs)) < 0.02
+
+
+def test_a_core_of_8192_neurons_and_10000_rows(request):
+    """The program fills it, and the rows of all sources add their weights, by the model of the row reader."""
+    rng = rng_of(request.node.name)
+    network, _ = largest_network(rng)
+    program = place(network, FabricConfig(core=LARGEST, sdram=LONG_ROWS))
+    used = {use.resource: (use.used, use.available) for use in program.uses}
+    assert used["neurons"] == (8192, 8192)
+    assert used["rows"] == (10_000, 10_000)
+    images = {image.name: image.words for image in program.memories}
+    tables, weights = RowTables(LARGEST, images), images["weights"].view(np.int8)
+    layout = layouts(network, LARGEST.lanes)
+    rows = rows_of(network, LARGEST, layout)
+    for source, picked in ((INPUT, (0, 1803)), ("many", (0, 4095, 8187)), ("few", range(4))):
+        for neuron in picked:
+            added = np.zeros((2, LARGEST.words, LARGEST.lanes), np.int64)
+            for word in tables.words(int(rows.axons[source][neuron])):
+                added[word.delay, word.target] += weights[word.weight_address]
+            expected = np.zeros((2, LARGEST.words * LARGEST.lanes), np.int64)
+            for connection in network.connections_from(source):
+                expected[connection.delay, layout[connection.target].slots] += connection.as_dense()[:, neuron]
+            assert np.array_equal(added.reshape(2, -1), expected)
+
+
+@pytest.mark.slow
+def test_the_rtl_of_a_core_of_8192_neurons_and_10000_rows(request):
+    rng = rng_of(request.node.name)
+    network, spikes = largest_network(rng)
+    program = place(network, FabricConfig(core=LARGEST, sdram=LONG_ROWS))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    _, run = check(rng, LARGEST, network, program, spikes, reference, stall=0.1, timeout=60_000)
+    fired = reference.spikes["many"].mean()
+    assert 0 < fired < 0.5
+    assert reference.spikes["few"].any()
+    assert run.words_added > 2047
 
 
 BUG_TIMEOUT = 2000
