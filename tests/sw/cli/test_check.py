@@ -177,6 +177,19 @@ def test_where_the_weights_lie(capsys):
     assert "weights of hidden, digit in SDRAM: 0.102 of 33.6 MB; everything else in block RAM" in text
 
 
+def test_weights_of_both_kinds(capsys):
+    """The short rows of the last layer lie in block RAM, and as many of the first as there is room for."""
+    options = ["--core", "streamed_words=32768", "--core", "weight_words=4096", "--core", "lanes=4"]
+    options = ["check", str(shipped("mnist-mlp-128.nir")), "--board", "ulx3s-12f", *options]
+    main([*options, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["weights_in"] == {"hidden": "block RAM and SDRAM", "digit": "block RAM"}
+    main(options)
+    text = " ".join(capsys.readouterr().out.split())
+    # 784 rows of 32 words and 128 rows of 3: 116 of the former fit beside the latter, and 668 are streamed.
+    assert "weights in SDRAM: hidden 85%; 0.0855 of 33.6 MB everything else in block RAM: kernels, sparse" in text
+
+
 @pytest.mark.parametrize(
     ("board", "lanes", "megabytes"), [("icesugar-pro", 4, 33.6), ("icepi-zero", 4, 33.6), ("colorlight-5a75b", 8, 4.19)]
 )
