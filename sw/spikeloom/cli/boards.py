@@ -50,9 +50,10 @@ def boards(
         if not board.obstacle:
             fabric = board.buildable_fabric()
             lanes = fabric.core.lanes
-            held = f"{lanes} lane{'s' * (lanes > 1)}, {fabric.synapses:,} synapses"
+            added = fabric.synaptic_operations_per_cycle
+            held = f"{added} weight{'s' * (added > 1)} per cycle, {fabric.synapses:,} synapses"
             clock = f"{figures(board.clock_hz / 1e6)} MHz"
-            entry |= {"clock_mhz": board.clock_hz / 1e6, "lanes": lanes}
+            entry |= {"clock_mhz": board.clock_hz / 1e6, "lanes": lanes, "weights_per_cycle": added}
             entry |= {"neurons": fabric.neurons, "synapses": fabric.synapses}
         entries.append(entry)
         rows.append((board.name, board.device_name, clock, held, links, board.link, status))

@@ -7,7 +7,7 @@ import pytest
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.sizing import choose as choose_module
 from spikeloom.boards.sizing import estimate as estimate_module
-from spikeloom.boards.sizing.choose import choose_fabric, room, shortages
+from spikeloom.boards.sizing.choose import FILLED, WEIGHTS_PER_CYCLE, choose_fabric, room, shortages
 from spikeloom.boards.sizing.estimate import estimate, measured_cores
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
@@ -26,6 +26,23 @@ from spikeloom.sim.noc.mesh import MeshParameters
 
 BUILT = sorted({board.device_name for board in BOARDS.values() if not board.obstacle})
 
+AT_LEAST = {
+    "GW1NR-9C": ("medium", 1, 128, 24_576),
+    "GW2A-18C": ("medium", 1, 256, 65_536),
+    "LFE5U-12F": ("medium", 2, 256, 65_536),
+    "LFE5U-25F": ("medium", 2, 256, 65_536),
+    "LFE5U-45F": ("large", 2, 256, 98_304),
+    "LFE5UM-45F": ("large", 2, 256, 98_304),
+    "LFE5UM5G-45F": ("large", 2, 256, 98_304),
+    "LFE5U-85F": ("large", 8, 512, 262_144),
+    "LFE5UM5G-85F": ("large", 8, 512, 262_144),
+    "iCE40HX4K": ("plain", 1, 64, 8_192),
+    "iCE40HX8K": ("plain", 1, 64, 8_192),
+    "iCE40LP8K": ("plain", 1, 64, 8_192),
+    "iCE40UP5K": ("basic", 2, 256, 131_072),
+}
+"""Level, lanes, neurons and synapses of each general fabric that adds one word per cycle."""
+
 
 @pytest.mark.parametrize("name", BUILT)
 def test_every_device_of_a_board_holds_its_fabric(name):
@@ -33,9 +50,52 @@ def test_every_device_of_a_board_holds_its_fabric(name):
     fabric = choose_fabric(device)
     assert not shortages(fabric.core, device)
     assert fabric.synapses >= 8192
-    assert fabric.core.neurons**2 <= fabric.synapses
+    level, lanes, neurons, synapses = AT_LEAST[name]
+    # With one word per cycle these sizes fit; whatever is added, a network that fits them fits the fabric.
+    assert neurons**2 <= synapses == fabric.synapses
+    assert (fabric.name, fabric.core.lanes) == (level, lanes)
+    assert fabric.core.neurons >= neurons
+    assert fabric.core.axons >= 4 * neurons
     assert choose_fabric(device) is fabric
     assert fabric_from_json(fabric_to_json(fabric)) == fabric
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_left_of_a_device_adds_words(name):
+    """At most half of the lookup tables are filled, and twice as many words, or neurons, would not fit."""
+    device = DEVICES[name]
+    core = choose_fabric(device).core
+    filled = core != one_word_per_cycle(name)
+    assert filled == (device.flow.pll == "ecp5")
+    if not filled:
+        return
+
+    def fits(core):
+        return not shortages(core, device) and estimate(core, device).lut <= FILLED * device.lut
+
+    assert fits(core)
+    assert core.lanes * core.words_per_cycle <= WEIGHTS_PER_CYCLE
+    wider = dataclasses.replace(core, words_per_cycle=2 * core.words_per_cycle, accumulator_memory="distributed")
+    assert 2 * core.lanes * core.words_per_cycle > WEIGHTS_PER_CYCLE or not fits(
+        dataclasses.replace(wider, neurons=AT_LEAST[name][2], axons=4 * AT_LEAST[name][2])
+    )
+    assert not fits(dataclasses.replace(core, neurons=2 * core.neurons, axons=2 * core.axons))
+
+
+def one_word_per_cycle(name):
+    """The general fabric of a device as it is before the rest of the device is filled."""
+    core = choose_fabric(DEVICES[name]).core
+    neurons = AT_LEAST[name][2]
+    is_narrow = core.words_per_cycle == 1
+    memory = core.accumulator_memory if is_narrow else "block"
+    return dataclasses.replace(core, words_per_cycle=1, neurons=neurons, axons=4 * neurons, accumulator_memory=memory)
+
+
+def test_an_85f_adds_64_weights_per_cycle():
+    core = choose_fabric(DEVICES["LFE5U-85F"]).core
+    assert core.capacity.operations_per_cycle == 64
+    for kind in (LinkKind.USB, LinkKind.UDP):
+        assert choose_fabric(DEVICES["LFE5U-85F"], link=kind).core.capacity.operations_per_cycle == 64
 
 
 def test_larger_devices_hold_more():

@@ -22,7 +22,7 @@ def test_one_line_per_board_where_the_output_is_no_terminal(capsys, monkeypatch)
     assert title.split() == ["board", "FPGA", "clock", "fabric", "links", "line", "status"]
     assert [line.split()[0] for line in lines] == list(BOARDS)
     (line,) = (line for line in lines if line.startswith("icebreaker "))
-    assert re.search(r"iCE40UP5K +\d+ MHz +\d lanes?, [\d,]+ synapses +uart +USB +built, Fmax", line)
+    assert re.search(r"iCE40UP5K +\d+ MHz +\d weights per cycle, [\d,]+ synapses +uart +USB +built, Fmax", line)
 
 
 def test_boards_as_json(capsys):

@@ -1,6 +1,7 @@
 """Cost of a placement: work, traffic, the sentence about the limit, and the tables."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,15 @@ from harness.fabric import SMALL, mesh_of
 from harness.networks import random_network, random_spikes, rng_of
 from rich.console import Console
 
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.compiler.dependencies import TOKENS, uniform_rates
 from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.compiler.work import TileWork
+from spikeloom.datasets.shipped import shipped
 from spikeloom.explore.cost import Explanation, explain, measured_rates, tables
+from spikeloom.frontends.nir import load
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
@@ -108,3 +114,20 @@ def test_tables_name_every_tile_part_and_flow(request):
     (row,) = [line for line in text.splitlines() if line.strip().startswith("all tokens")]
     assert f"{tokens:,.1f}" in row
     assert " host " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "gain"),
+    [("mnist-mlp", "LFE5U-85F", 6), ("mnist-mlp-128", "LFE5U-85F", 6), ("digits-mlp", "LFE5U-12F", 2)],
+)
+def test_general_fabrics_hold_what_one_word_per_cycle_holds_and_are_faster(name, device, gain):
+    """Shipped networks on a general fabric, and on the smaller core with one word per cycle that it replaces."""
+    network = quantise(load(shipped(f"{name}.nir")), Quantisation(weight_width=8, v_width=18))
+    wide = choose_fabric(DEVICES[device]).core
+    neurons = {"LFE5U-85F": 512, "LFE5U-12F": 256}[device]
+    narrow = replace(wide, words_per_cycle=1, accumulator_memory="block", neurons=neurons, axons=4 * neurons)
+    words = {}
+    for core in (narrow, wide):
+        (tile,) = explain(place(network, FabricConfig(core=core)), uniform_rates(network)).work
+        words[core] = tile.words_added
+    assert words[narrow] > gain * words[wide]

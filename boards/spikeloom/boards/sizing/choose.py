@@ -6,6 +6,10 @@ Sizes are powers of two, those of weight memories also the numbers halfway betwe
 to connect its neurons all to all. Among the fitting cores with at least half of the largest number of synapses, the one
 with the most neurons is chosen, then the one with the most lanes.
 
+That core is then made faster with what is left of the device: it adds as many words per cycle as fit in half of the
+lookup tables (`FILLED`), up to `WEIGHTS_PER_CYCLE` weights. It has the same memories, so it runs every network that
+fits the core that adds one word per cycle. Finally the neurons are doubled while they fit in the same way.
+
 `spikeloom.explore.choose` chooses a core for given networks.
 """
 
@@ -14,13 +18,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from spikeloom.boards.families.device import Device
-from spikeloom.boards.sizing.estimate import Resources, estimate
+from spikeloom.boards.sizing.estimate import Resources, estimate, measured_cores
 from spikeloom.sim.core.features import general_features
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
 
-__all__ = ["LEVELS", "RESOURCES", "Shortage", "choose_fabric", "is_deep", "lane_banks", "room", "shortages"]
+__all__ = [
+    "FILLED",
+    "LEVELS",
+    "RESOURCES",
+    "WEIGHTS_PER_CYCLE",
+    "Shortage",
+    "choose_fabric",
+    "is_deep",
+    "lane_banks",
+    "room",
+    "shortages",
+]
 
 RESOURCES = {
     "lut": "lookup tables",
@@ -50,6 +65,18 @@ GENERAL_LANES = 16
 
 GENERAL_NEURONS = 256
 """Number of neurons that a general fabric should have, even if it must give up features."""
+
+FILLED = 0.5
+"""Share of a device's lookup tables up to which its general fabric is made faster or larger.
+
+What is left is for an encoder and a readout, and keeps place and route short.
+"""
+
+WEIGHTS_PER_CYCLE = 64
+"""Maximum number of weights that a general fabric adds per cycle.
+
+Beyond it, the rotation of the words takes more lookup tables than the adders, and rows of 64 neurons are no faster.
+"""
 
 _NEURONS = tuple(1 << place for place in range(12, 5, -1))
 _AXONS = 4  # per neuron: there are more inputs than neurons, and each connection of a source has its own
@@ -146,7 +173,7 @@ def _general_fabric(device: Device, link: LinkKind) -> FabricConfig:
     for least in (GENERAL_NEURONS, 1):
         for name, core in found.items():
             if core.neurons >= least:
-                return FabricConfig(name=name, core=core)
+                return FabricConfig(name=name, core=_filled(core, device, link))
     core = replace(_PLAIN, lanes=1, neurons=_NEURONS[-1], axons=_AXONS * _NEURONS[-1], weight_words=_NEURONS[-1] ** 2)
     short = "; ".join(map(str, shortages(core, device, link=link)))
     raise ValueError(f"{device.name} cannot hold a fabric: the smallest needs {short}")
@@ -163,6 +190,35 @@ def _largest(level: CoreParameters, device: Device, link: LinkKind) -> CoreParam
     most = max(core.weight_words * core.lanes for core in found)
     large = [core for core in found if 2 * core.weight_words * core.lanes >= most]
     return max(large, key=lambda core: (core.neurons, core.lanes, core.weight_words))
+
+
+def _filled(core: CoreParameters, device: Device, link: LinkKind) -> CoreParameters:
+    """Return ``core`` with the most words per cycle that fit, and then with the most neurons; it loses no capacity.
+
+    Families without a measured core that adds several words per cycle keep one word: the cost would be unknown.
+    """
+    if all(m.core.words_per_cycle == 1 for m in measured_cores() if m.family == device.flow.pll):
+        return core
+
+    def fits(core: CoreParameters) -> bool:
+        return not shortages(core, device, link=link) and estimate(core, device, link=link).lut <= FILLED * device.lut
+
+    count = WEIGHTS_PER_CYCLE // core.lanes
+    while count > 1:
+        # Each column has at least two words of neurons.
+        if core.words >= 2 * count:
+            wide = replace(core, words_per_cycle=count, accumulator_memory="distributed")
+            if fits(wide):
+                core = wide
+                break
+        count //= 2
+    while core.neurons < _NEURONS[0]:
+        neurons = 2 * core.neurons
+        more = replace(core, neurons=neurons, axons=min(1 << 14, _AXONS * neurons))
+        if not fits(more):
+            break
+        core = more
+    return core
 
 
 def _cores(level: CoreParameters, device: Device, link: LinkKind) -> Iterator[CoreParameters]:

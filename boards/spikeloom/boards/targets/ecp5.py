@@ -36,13 +36,13 @@ class _Supercon19Badge(Supercon19BadgePlatform):
 
 
 _GENERAL_HZ = {
-    "LFE5U-12F": 108e6,
-    "LFE5U-25F": 108e6,
+    "LFE5U-12F": 81e6,
+    "LFE5U-25F": 81e6,
     "LFE5U-45F": 75e6,
-    "LFE5U-85F": 90e6,
+    "LFE5U-85F": 81e6,
     "LFE5UM-45F": 75e6,
     "LFE5UM5G-45F": 132e6,
-    "LFE5UM5G-85F": 132e6,
+    "LFE5UM5G-85F": 108e6,
 }
 """Clock at which the general fabric meets timing: LFE5U at speed grade 6, LFE5UM5G at grade 8."""
 
@@ -98,7 +98,7 @@ ECP5_BOARDS = (
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
     # Its FPGA has speed grade 8.
-    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
+    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=96e6),
     BoardDescription(
         name="ecpix5-45",
         title="LambdaConcept ECPIX-5 45F",

@@ -34,6 +34,9 @@ def with_tables(page: str, family: str) -> str:
 def _row(board: BoardDescription) -> str:
     fabric = board.buildable_fabric()
     lanes = f"{fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
+    added = fabric.synaptic_operations_per_cycle
+    if added > fabric.core.lanes:
+        lanes += f" ({added} weights per cycle)"
     held = f"{lanes}, {fabric.neurons:,} neurons, {fabric.synapses:,} synapses"
     command = " ".join(board.flash_command).replace(" {bitstream}", "").replace("{bitstream}", "...")
     clock = f"{board.clock_hz / 1e6:.3g} MHz"
