@@ -47,7 +47,7 @@ AT_LEAST = {
 @pytest.mark.parametrize("name", BUILT)
 def test_every_device_of_a_board_holds_its_fabric(name):
     device = DEVICES[name]
-    fabric = choose_fabric(device)
+    fabric = choose_fabric(device, filled=True)
     assert not shortages(fabric.core, device)
     assert fabric.synapses >= 8192
     level, lanes, neurons, synapses = AT_LEAST[name]
@@ -56,7 +56,9 @@ def test_every_device_of_a_board_holds_its_fabric(name):
     assert (fabric.name, fabric.core.lanes) == (level, lanes)
     assert fabric.core.neurons >= neurons
     assert fabric.core.axons >= 4 * neurons
-    assert choose_fabric(device) is fabric
+    assert choose_fabric(device, filled=True) is fabric
+    narrow = choose_fabric(device)
+    assert (narrow.core, narrow.name) == (one_word_per_cycle(name), level)
     assert fabric_from_json(fabric_to_json(fabric)) == fabric
 
 
@@ -64,7 +66,7 @@ def test_every_device_of_a_board_holds_its_fabric(name):
 def test_what_is_left_of_a_device_adds_words(name):
     """At most half of the lookup tables are filled, and twice as many words, or neurons, would not fit."""
     device = DEVICES[name]
-    core = choose_fabric(device).core
+    core = choose_fabric(device, filled=True).core
     filled = core != one_word_per_cycle(name)
     assert filled == (device.flow.pll == "ecp5")
     if not filled:
@@ -84,7 +86,7 @@ def test_what_is_left_of_a_device_adds_words(name):
 
 def one_word_per_cycle(name):
     """The general fabric of a device as it is before the rest of the device is filled."""
-    core = choose_fabric(DEVICES[name]).core
+    core = choose_fabric(DEVICES[name], filled=True).core
     neurons = AT_LEAST[name][2]
     is_narrow = core.words_per_cycle == 1
     memory = core.accumulator_memory if is_narrow else "block"
@@ -92,10 +94,12 @@ def one_word_per_cycle(name):
 
 
 def test_an_85f_adds_64_weights_per_cycle():
-    core = choose_fabric(DEVICES["LFE5U-85F"]).core
+    core = choose_fabric(DEVICES["LFE5U-85F"], filled=True).core
     assert core.capacity.operations_per_cycle == 64
+    assert BOARDS["ulx3s-85f"].buildable_fabric().core == core
     for kind in (LinkKind.USB, LinkKind.UDP):
-        assert choose_fabric(DEVICES["LFE5U-85F"], link=kind).core.capacity.operations_per_cycle == 64
+        core = choose_fabric(DEVICES["LFE5U-85F"], link=kind, filled=True).core
+        assert core.capacity.operations_per_cycle == 64
 
 
 def test_larger_devices_hold_more():
@@ -191,7 +195,7 @@ def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
     assert shortages(uart.core, device, link=LinkKind.USB)
     board = dataclasses.replace(BOARDS["ulx3s-85f"], link_kind=LinkKind.USB)
     usb = board.buildable_fabric()
-    assert usb is choose_fabric(board.device, link=LinkKind.USB)
+    assert usb is choose_fabric(board.device, link=LinkKind.USB, filled=True)
     assert not shortages(usb.core, board.device, link=LinkKind.USB)
     assert usb.synapses < BOARDS["ulx3s-85f"].buildable_fabric().synapses
     with pytest.raises(ValueError, match=r"^link must be one of UART, UDP, USB, whose cost is known, not SIMULATION$"):

@@ -123,7 +123,7 @@ def test_tables_name_every_tile_part_and_flow(request):
 def test_general_fabrics_hold_what_one_word_per_cycle_holds_and_are_faster(name, device, gain):
     """Shipped networks on a general fabric, and on the smaller core with one word per cycle that it replaces."""
     network = quantise(load(shipped(f"{name}.nir")), Quantisation(weight_width=8, v_width=18))
-    wide = choose_fabric(DEVICES[device]).core
+    wide = choose_fabric(DEVICES[device], filled=True).core
     neurons = {"LFE5U-85F": 512, "LFE5U-12F": 256}[device]
     narrow = replace(wide, words_per_cycle=1, accumulator_memory="block", neurons=neurons, axons=4 * neurons)
     words = {}

@@ -6,9 +6,10 @@ Sizes are powers of two, those of weight memories also the numbers halfway betwe
 to connect its neurons all to all. Among the fitting cores with at least half of the largest number of synapses, the one
 with the most neurons is chosen, then the one with the most lanes.
 
-That core is then made faster with what is left of the device: it adds as many words per cycle as fit in half of the
-lookup tables (`FILLED`), up to `WEIGHTS_PER_CYCLE` weights. It has the same memories, so it runs every network that
-fits the core that adds one word per cycle. Finally the neurons are doubled while they fit in the same way.
+A board for which this is asked fills the device: the core is made faster with what is left. It adds as many words per
+cycle as fit in half of the lookup tables (`FILLED`), up to `WEIGHTS_PER_CYCLE` weights. It has the same memories, so it
+runs every network that fits the core that adds one word per cycle. Finally the neurons are doubled while they fit in
+the same way.
 
 `spikeloom.explore.choose` chooses a core for given networks.
 """
@@ -162,18 +163,21 @@ thresholds and biases per neuron. *basic*: no refractory steps, and immediate re
 """
 
 
-def choose_fabric(device: Device, *, link: LinkKind = LinkKind.UART) -> FabricConfig:
-    """Return the general fabric of ``device`` with this host link. Raises ``ValueError`` if none fits."""
-    return _general_fabric(device, link)
+def choose_fabric(device: Device, *, link: LinkKind = LinkKind.UART, filled: bool = False) -> FabricConfig:
+    """Return the general fabric of ``device`` with this host link, which may fill the device.
+
+    Raises ``ValueError`` if none fits.
+    """
+    return _general_fabric(device, link, filled)
 
 
 @functools.cache
-def _general_fabric(device: Device, link: LinkKind) -> FabricConfig:
+def _general_fabric(device: Device, link: LinkKind, filled: bool) -> FabricConfig:
     found = {name: core for name, level in LEVELS.items() if (core := _largest(level, device, link)) is not None}
     for least in (GENERAL_NEURONS, 1):
         for name, core in found.items():
             if core.neurons >= least:
-                return FabricConfig(name=name, core=_filled(core, device, link))
+                return FabricConfig(name=name, core=_filled(core, device, link) if filled else core)
     core = replace(_PLAIN, lanes=1, neurons=_NEURONS[-1], axons=_AXONS * _NEURONS[-1], weight_words=_NEURONS[-1] ** 2)
     short = "; ".join(map(str, shortages(core, device, link=link)))
     raise ValueError(f"{device.name} cannot hold a fabric: the smallest needs {short}")

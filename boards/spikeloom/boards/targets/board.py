@@ -217,6 +217,9 @@ class BoardDescription:
         Clock of the fabric from a PLL; default: the oscillator of the board. For a build it is the aim of place and
         route, and `spikeloom.boards.bitstream.clock_search` sets the clock. For the listed boards, it is a clock at
         which the general fabric meets timing.
+    fills_device : bool
+        Whether the general fabric adds several words per cycle and has more neurons, as far as the FPGA has room. For
+        the listed boards, ``pll_hz`` has been measured with it.
     pll_pad : bool
         Whether the oscillator is on the pad of an iCE40's PLL, which must then take it from there.
     obstacle : str
@@ -240,6 +243,7 @@ class BoardDescription:
     sdram: SdramPins | None = None
     line: str = ""
     pll_hz: float | None = None
+    fills_device: bool = False
     pll_pad: bool = False
     obstacle: str = ""
 
@@ -336,7 +340,7 @@ class BoardDescription:
         # At high speed, link and packets need as much block RAM as over Ethernet; the logic is smaller.
         is_fast = self.link_kind is LinkKind.UDP or (self.link_kind is LinkKind.USB and isinstance(self.usb, UlpiPins))
         cost = LinkKind.UDP if is_fast else self.link_kind
-        fabric = choose_fabric(self.device, link=cost) if self.fabric is None else self.fabric
+        fabric = choose_fabric(self.device, link=cost, filled=self.fills_device) if self.fabric is None else self.fabric
         return dataclasses.replace(fabric, link=link_over_udp(fabric.link)) if is_fast else fabric
 
     @property

@@ -36,16 +36,18 @@ class _Supercon19Badge(Supercon19BadgePlatform):
 
 
 _GENERAL_HZ = {
-    "LFE5U-12F": 81e6,
-    "LFE5U-25F": 81e6,
+    "LFE5U-12F": 108e6,
+    "LFE5U-25F": 108e6,
     "LFE5U-45F": 75e6,
-    "LFE5U-85F": 81e6,
+    "LFE5U-85F": 90e6,
     "LFE5UM-45F": 75e6,
     "LFE5UM5G-45F": 132e6,
-    "LFE5UM5G-85F": 108e6,
+    "LFE5UM5G-85F": 132e6,
 }
 """Clock at which the general fabric meets timing: LFE5U at speed grade 6, LFE5UM5G at grade 8."""
 
+_FILLED_ULX3S_HZ = {85: 81e6}
+"""Clock at which a general fabric that fills the FPGA meets timing, by size."""
 
 _SDRAM_HZ = 110_000_000
 """Clock of SDRAM, which place and route reaches at speed grade 6."""
@@ -57,7 +59,8 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         title=f"Radiona ULX3S {size}F",
         device_name=f"LFE5U-{size}F",
         platform=platform,
-        pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
+        pll_hz=_FILLED_ULX3S_HZ.get(size, _GENERAL_HZ[f"LFE5U-{size}F"]),
+        fills_device=size in _FILLED_ULX3S_HZ,
         most_baud_rate=FT231X_BAUD,
         usb=UsbPins(where="the connector US2"),
         sdram=SdramPins(chip="ulx3s", clock_hz=_SDRAM_HZ, more_column_bits=1),
@@ -98,7 +101,7 @@ ECP5_BOARDS = (
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
     # Its FPGA has speed grade 8.
-    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=96e6),
+    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
     BoardDescription(
         name="ecpix5-45",
         title="LambdaConcept ECPIX-5 45F",
