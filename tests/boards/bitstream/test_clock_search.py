@@ -12,7 +12,7 @@ from spikeloom.boards.bitstream.report import Clock
 from spikeloom.boards.bitstream.steps import Routed, TimingError
 from spikeloom.boards.targets.registry import BOARDS
 
-BOARD = dataclasses.replace(BOARDS["ulx3s-85f"], baud_rate=1_000_000)
+BOARD = dataclasses.replace(BOARDS["ulx3s-85f"], pll_hz=90e6, baud_rate=1_000_000)
 AIM_MHZ = BOARD.clock_hz / 1e6
 
 
