@@ -5,6 +5,7 @@ Both are found by the numbers of the device. Neither has a baud rate: data move 
 ``libusb1``, which is imported when a device is looked for.
 """
 
+import importlib.util
 import threading
 import time
 from collections.abc import Iterable
@@ -14,6 +15,10 @@ from spikeloom.host.transport import LinkError, SerialTransport, Transport
 from spikeloom.sim.host.usb import DATA_ENDPOINT, UsbParameters
 
 __all__ = ["BulkTransport", "UsbTransport", "find_port", "open_usb"]
+
+
+class _NoDeviceError(LinkError):
+    """No device has the numbers."""
 
 
 def find_port(usb: UsbParameters, *, ports: Iterable[Any] | None = None) -> str:
@@ -32,7 +37,9 @@ def find_port(usb: UsbParameters, *, ports: Iterable[Any] | None = None) -> str:
         if (port.vid, port.pid) == (usb.vendor, usb.product) and usb.serial in ("", port.serial_number)
     }
     if not found:
-        raise LinkError(f"no USB device has the numbers {_named(usb)}; connect the board, or give its port with --port")
+        raise _NoDeviceError(
+            f"no USB device has the numbers {_named(usb)}; connect the board, or give its port with --port"
+        )
     if len(found) > 1:
         raise _several(usb, found, "give one of these ports with --port")
     return next(iter(found))
@@ -53,15 +60,20 @@ def open_usb(usb: UsbParameters) -> Transport:
     Raises `LinkError` if there is none or more than one, and if the one at high speed cannot be opened.
     """
     bulk = BulkTransport.find(usb)
-    if bulk is None:
-        return UsbTransport(usb)
     try:
         port = find_port(usb)
-    except LinkError as error:
-        if "several" not in str(error):
+    except _NoDeviceError as error:
+        if bulk is not None:
             return bulk
-        bulk.close()
+        if not BulkTransport.is_available():
+            raise LinkError(f"{error}; a board at high speed needs: pip install 'spikeloom[usb]'") from error
         raise
+    except LinkError:
+        if bulk is not None:
+            bulk.close()
+        raise
+    if bulk is None:
+        return UsbTransport(usb, port=port)
     bulk.close()
     raise _several(usb, {port: "", bulk.name: ""}, "give the port or the serial number of one with --port")
 
@@ -120,6 +132,11 @@ class BulkTransport(Transport):
         self._arrived = threading.Condition()
         self._reader = threading.Thread(target=self._read_on, name=f"reads {name}", daemon=True)
         self._reader.start()
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether the package ``libusb1`` is installed."""
+        return importlib.util.find_spec("usb1") is not None
 
     @classmethod
     def find(cls, usb: UsbParameters) -> "BulkTransport | None":

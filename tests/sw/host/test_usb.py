@@ -245,8 +245,24 @@ def test_a_bulk_device_that_cannot_be_opened(connected, refusal, message):
 def test_without_the_package_only_serial_ports_are_found(connected, monkeypatch):
     connected(Device(), ports=OTHER)
     monkeypatch.setitem(sys.modules, "usb1", None)
-    with pytest.raises(LinkError, match=r"^no USB device has the numbers 1209:0001; "):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = (
+        "no USB device has the numbers 1209:0001; connect the board, or give its port with --port; "
+        "a board at high speed needs: pip install 'spikeloom[usb]'"
+    )
+    with pytest.raises(LinkError, match=f"^{re.escape(message)}$"):
         open_usb(UsbParameters())
+
+
+def test_a_serial_port_alone(connected):
+    ours, theirs = os.openpty()
+    connected(Device(of_class=2), ports=[*OTHER, port(os.ttyname(theirs))])
+    with contextlib.closing(open_usb(UsbParameters())) as line:
+        assert type(line) is UsbTransport
+        line.write(b"to the board")
+        assert os.read(ours, 100) == b"to the board"
+    os.close(theirs)
+    os.close(ours)
 
 
 @pytest.mark.parametrize(
