@@ -14,7 +14,13 @@ from harness import defaults
 
 ROOT = Path(__file__).parents[1]
 POSITIONAL = {
-    *("sim.core.row_reader.Word", "sim.lib.memory.Memory", "sim.lib.words.Field", "sim.lib.words.WordLayout"),
+    *(
+        "sim.core.row_reader.Group",
+        "sim.core.row_reader.Word",
+        "sim.lib.memory.Memory",
+        "sim.lib.words.Field",
+        "sim.lib.words.WordLayout",
+    ),
     *(f"sim.host.bridge.{name}" for name in ("Read", "Spike", "Tick", "Write")),
     *("sim.sdram.device.SdramPins", "sim.sdram.parameters.ScheduledRead", "sim.sdram.parameters.Segment"),
     *("sim.network.sparse.SparseMatrix", "hdl.core.lane.LaneTiming", "hdl.core.lane._Leaked"),

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from amaranth.back import rtlil
 
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.qor import refit_estimate
@@ -37,7 +36,7 @@ def synthesised(monkeypatch):
     # Designs that are made and not converted would be reported as forgotten.
     monkeypatch.setattr(refit_estimate, "LifCore", lambda core: core)
     monkeypatch.setattr(refit_estimate, "Top", lambda fabric, *options: fabric)
-    monkeypatch.setattr(rtlil, "convert", lambda design, **options: "a design")
+    monkeypatch.setattr(refit_estimate, "to_rtlil", lambda design, **options: "a design")
     return calls
 
 
