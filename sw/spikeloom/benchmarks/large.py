@@ -354,6 +354,8 @@ class _Work:
         steps = workload.inputs.shape[0]
         in_sdram = CORE.memory("weights").number
         sizes = {name: -(-memory.depth * memory.width // 8) for name, memory in core.memories.items()}
+        sizes["states"] = -(-core.neurons * core.state_layout.width // 8)
+        sizes["accumulators"] = 2 * -(-core.neurons * core.accumulator_width // 8)  # one bank per parity of the step
         sizes["weights"] = sum(
             image.words.size for image in self.program.memories if (image.tile, image.memory) == (CORE_TILE, in_sdram)
         )

@@ -61,7 +61,7 @@ def test_every_spike_equals_the_reference(small, tmp_path, capsys):
         assert 0 < entry["bandwidth_used"] < 1
         operations = float(reference.synaptic_operations.mean())
         assert entry["weights_added_per_s"] == pytest.approx(entry["images_per_s"] * operations, rel=0.01)
-        assert set(entry["memory_bytes"]) >= {"weights", "rows"}
+        assert set(entry["memory_bytes"]) >= {"weights", "rows", "states", "accumulators"}
         connected = sum(np.count_nonzero(c.weight) for c in workload.network.connections)
         assert entry["synapses"] == (connected if task.name == "loop" else 24 * 20 + 20 * 14 + 14 * 6)
     assert entries[0]["accuracy"] is None
