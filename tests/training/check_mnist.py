@@ -46,6 +46,21 @@ def test_trainings_learn_and_equal_the_integers(name, tmp_path):
     assert outcome.cells == 200 * 4 * (128 + 10)
 
 
+def test_an_output_is_read_out_by_its_membranes(tmp_path):
+    """It begins with the weights of one that fires."""
+    torch.set_num_threads(1)
+    short = {"epochs": 6, "batch": 16, "hidden": 60, "learning_rate": 2e-3}
+    fires = dataclasses.replace(BY_NAME["784-1000-10 at 4 bits"], **short, start="")
+    recipe = dataclasses.replace(fires, name="read out", readout=True, epochs=6)
+    fitted, measured = digits_of("fit"), digits_of("measured", 200)
+    train(fires, fitted, folder=tmp_path, report=lambda line: None)
+    model, seconds = train(recipe, fitted, folder=tmp_path, start=checkpoint(fires, tmp_path), report=lambda line: None)
+    outcome = measure(recipe, model, measured, part="test", seconds=seconds)
+    assert outcome.accuracy > 0.9
+    assert (outcome.integer_accuracy, outcome.differing) == (outcome.accuracy, 0)
+    assert outcome.cells == 200 * 25 * (60 + 10)
+
+
 def test_a_network_in_floats_is_fine_tuned(tmp_path):
     torch.set_num_threads(1)
     short = {"epochs": 3, "batch": 32, "hidden": 60, "learning_rate": 2e-3}

@@ -93,6 +93,9 @@ class Recipe:
         The training; ``distortion`` scales the random changes of the images, 0 for none.
     encoder
         Encoder of the images; None for pixels as values in each of ``steps`` steps.
+    readout
+        Whether the output neurons never spike and the largest sum of their membranes is the answer. The loss is then
+        that of their mean current alone.
     pixel_bits
         A pixel has ``2**pixel_bits + 1`` levels.
     start
@@ -114,6 +117,7 @@ class Recipe:
     learning_rate: float
     distortion: float = 0.0
     encoder: LatencyEncoder | None = None
+    readout: bool = False
     steps: int = 4
     pixel_bits: int = 4
     start: str = ""
@@ -218,9 +222,12 @@ def model_of(recipe: Recipe, seed: int = 0) -> SpikingNetwork:
     torch.manual_seed(seed)
     values = recipe.encoder is None
     sizes = (SIDE * SIDE, recipe.hidden), (recipe.hidden, CLASSES)
+    output = Neurons(beta=recipe.neurons.beta, spiking=False) if recipe.readout else recipe.neurons
     layers = [
-        Dense(name, inputs, outputs, recipe.neurons, input_bits=recipe.pixel_bits if values and not number else 0)
-        for number, (name, (inputs, outputs)) in enumerate(zip(("hidden", "digit"), sizes, strict=True))
+        Dense(name, inputs, outputs, neurons, input_bits=recipe.pixel_bits if values and not number else 0)
+        for number, (name, (inputs, outputs), neurons) in enumerate(
+            zip(("hidden", "digit"), sizes, (recipe.neurons, output), strict=True)
+        )
     ]
     if values:
         # As torch.nn.Linear and the tutorial begin.
@@ -281,6 +288,8 @@ def _loss(recipe: Recipe, model: SpikingNetwork, inputs: Tensor, labels: Tensor)
     if not recipe.membranes:
         counts = _COUNT_SCALE * fired.sum(0)
         return cross_entropy(counts, labels) + cross_entropy(received.sum(0), labels)
+    if recipe.readout:
+        return cross_entropy(received.mean(0), labels)
     return cross_entropy(fired.sum(0), labels) + cross_entropy(received.mean(0), labels)
 
 
@@ -414,9 +423,10 @@ def measure(recipe: Recipe, model: SpikingNetwork, digits: Digits, *, part: str,
     )
 
 
-def _reference(network: QuantisedNetwork, inputs: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
-    """Return the spikes of each population for ``inputs`` ``(T, B, n)``, by the integer reference."""
-    return simulate(network, inputs.astype(np.int64)).spikes
+def _reference(network: QuantisedNetwork, inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the spikes or membranes of each population for ``inputs`` ``(T, B, n)``, by the integer reference."""
+    result = simulate(network, inputs.astype(np.int64))
+    return {name: result.states[name].v if name in result.states else spikes for name, spikes in result.spikes.items()}
 
 
 def complaints(outcomes: Sequence[Outcome], recipes: Iterable[Recipe] = RECIPES) -> list[str]:
