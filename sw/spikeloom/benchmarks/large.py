@@ -45,11 +45,9 @@ from spikeloom.host.results import StepCollector
 from spikeloom.runners.compare import compare, observed_names
 from spikeloom.runners.runner import RunResult, by_population
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
-from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.files import write_whole
 from spikeloom.sim.lib.formats import SUMMARY_FILE
-from spikeloom.sim.lib.registers import CORE_TILE
 from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
@@ -358,12 +356,13 @@ class _Work:
         total = {name: sum(getattr(piece, name) for piece in found) for name in _Piece.__dataclass_fields__}
         seconds = total["cycles"] / self.clock_hz
         steps = workload.inputs.shape[0]
-        in_sdram = CORE.memory("weights").number
+        in_sdram = core.sdram_memory
+        assert in_sdram is not None
         sizes = {name: -(-memory.depth * memory.width // 8) for name, memory in core.memories.items()}
         sizes["states"] = -(-core.neurons * core.state_layout.width // 8)
         sizes["accumulators"] = 2 * -(-core.neurons * core.accumulator_width // 8)  # one bank per parity of the step
-        sizes["weights"] = sum(
-            image.words.size for image in self.program.memories if (image.tile, image.memory) == (CORE_TILE, in_sdram)
+        sizes[in_sdram.name] = sum(
+            image.words.size for image in self.program.memories if image.memory == in_sdram.number
         )
         accuracy = test_accuracy = None
         if workload.labels is not None:
