@@ -216,7 +216,7 @@ MUTATIONS = {
     ),
     "sparse here, folded there": (
         rows,
-        "shape = _shape(name, chain, network.size(name), widths[0], sparse)",
+        "shape = _shape(name, chain, network.size(name), widths[0], single)",
         "shape = _shape(name, chain, network.size(name), widths[0], False)",
     ),
 }
