@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -210,8 +211,7 @@ def classifier(folder: Path, data: Path | None, *, images: int = 1000, threads: 
     data = data or fetch_mnist(Path("build/mnist"))
     path = network_file(RECIPE, folder)
     if not _accuracy_file(folder).exists():
-        import torch
-
+        torch: Any = importlib.import_module("torch")
         torch.set_num_threads(threads or os.cpu_count() or 1)
         fitted, _ = split(load_mnist(data, "train"), VALIDATION)
         _, seconds = train(START, fitted, folder=folder, report=_say)

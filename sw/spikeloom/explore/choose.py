@@ -127,7 +127,7 @@ class _Demand:
         self.networks = networks
         # A core that adds several words per cycle has its accumulators in LUT RAM.
         several = given.get("words_per_cycle", 1) != 1
-        self.given = {"accumulator_memory": "distributed"} | given if several else given
+        self.given: dict[str, Any] = {"accumulator_memory": "distributed"} | given if several else given
         self.sdram = sdram
         self.mixed = mixed  # weights lie in block RAM, too: at least those that cannot be streamed
         self._found: dict[int, tuple[CoreParameters, dict[str, int], int] | ValueError] = {}
