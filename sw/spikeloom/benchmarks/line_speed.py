@@ -107,7 +107,7 @@ class Line:
 LINES = {
     # The clock of this board's oscillator, for which a simulation of a slow line is short.
     "uart, 1 Mbaud": Line(board="colorlight-5a75b", clock_hz=25_000_000, divisor=25),
-    # The clocks with which these boards are built (qor/board-*.json).
+    # The clocks with which cores of 8 lanes are built for these boards.
     "uart, 3 Mbaud": Line(board="ulx3s-85f", clock_hz=90_000_000, divisor=30),
     "uart, 12 Mbaud": Line(board="ecpix5-85", clock_hz=132_000_000, divisor=11),
     "usb, full speed": Line(board="ulx3s-85f", clock_hz=90_000_000, kind=LinkKind.USB),

@@ -56,8 +56,7 @@ class AssignError(ValueError):
 class Assignment:
     """The ``parts`` of a network, the tile of each, and the ports to other chips.
 
-    ``rates`` are those by which the rows in block RAM are chosen where others are streamed; None
-    stands for equal ones.
+    ``rates`` are those by which the rows in block RAM are chosen where others are streamed; None stands for equal ones.
     """
 
     parts: SplitNetwork

@@ -299,8 +299,8 @@ def test_reading_back_changes_nothing(request, mesh):
 READ_BUGS = {
     "the host keeps a memory during the run": (
         memory_module,
-        "selected: Value = self.load.reading & ",
-        "selected: Value = ",
+        "addressed = enable & (",
+        "addressed = (",
     ),
     "the registers' data only": (memory_module, "registers.read_data | load.read_data", "registers.read_data"),
     "the next word": (memory_module, "eq(memory.write_address)", "eq(memory.write_address + 1)"),

@@ -258,11 +258,11 @@ READ_BACK_BUGS = {
     "the word that the tile holds": ("memory.enable.eq(1), ", "", "deep slices"),
     "the word at the output that the tile holds": (", memory.output_enable.eq(1)]", "]", "deep slices"),
     "a word of another memory": (
-        "self.load.reading & (self.load.memory == self._number)",
-        "self.load.reading",
+        "addressed = enable & (self.load.memory == self._number)",
+        "addressed = enable",
         "slices",
     ),
-    "a word without being asked": ("selected: Value = self.load.reading & ", "selected: Value = ", "slices"),
+    "a word without being asked": ("self._is_addressed(self.load.reading)", "self._is_addressed(Const(1))", "slices"),
     "the byte of the time before": ("m.d.sync += self.load.read_data.eq(0)", "pass", "slices"),
 }
 

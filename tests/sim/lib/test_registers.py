@@ -20,7 +20,7 @@ def test_look_up():
         ValueError, match=r"^register of bridge must be one of control, .*, readout_first, not 'steps'$"
     ):
         BRIDGE.register("steps")
-    with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, targets, not 'row'$"):
+    with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, streamed_weights, not 'row'$"):
         CORE.memory("row")
     with pytest.raises(ValueError, match=r"^memory of bridge must be one of none, not 'row'$"):
         BRIDGE.memory("row")

@@ -56,8 +56,8 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     parameters
-        Sizes and features of the core. Streamed weights come with their words; there is a weight memory
-        only beside those.
+        Sizes and features of the core. Streamed weights come with their words; there is a weight memory only
+        where others do not.
 
     Members
     -------
