@@ -2,15 +2,16 @@
 
 The host is connected to the pins of a `UlpiDevice`. A byte takes one cycle of 60 MHz, so that thirteen packets of 512
 bytes fit into a microframe, as on a bus. The PHY reports the levels of the line, takes writes to its registers, and
-accepts bytes after a pause for SYNC.
+accepts bytes after a pause for SYNC. At a port with full speed only, the host does not answer chirps, and a byte takes
+40 cycles or, to save time, fewer.
 """
 
 from __future__ import annotations
 
 import random
 
-from spikeloom.sim.host.usb import HIGH_SPEED_HZ
-from spikeloom.simulators.usb_host import HIGH_SPEED, Faults, UsbHost
+from spikeloom.sim.host.usb import HIGH_SPEED_HZ, PACKET_BYTES
+from spikeloom.simulators.usb_host import HIGH_SPEED, BusSpeed, Faults, UsbHost
 
 __all__ = ["SHORT_TIMES", "UlpiHost"]
 
@@ -31,9 +32,17 @@ class UlpiHost(UsbHost):
     """The host at the PHY of ``device``. ``registers`` holds what the device has written, ``chirps`` the cycles of each
     of its chirps."""
 
-    def __init__(self, device, *, faults: Faults | None = None) -> None:
-        super().__init__(faults=faults, speed=HIGH_SPEED)
+    def __init__(
+        self,
+        device,
+        *,
+        faults: Faults | None = None,
+        speed: BusSpeed = HIGH_SPEED,
+        byte_cycles: int | None = None,
+    ) -> None:
+        super().__init__(faults=faults, speed=speed, byte_cycles=byte_cycles)
         self.device = device
+        self._rest = _SE0 if speed is HIGH_SPEED else _J  # level of the line between packets
         self.registers: dict[int, int] = {}
         self.chirps: list[int] = []
         self._early: bytes | None = None  # a packet of the device that has begun in the gap after that of the host
@@ -79,6 +88,11 @@ class UlpiHost(UsbHost):
         ctx.set(device.nxt, 1)
         await self._cycle(ctx)
         while not ctx.get(device.stp):
+            if pid and self.byte_cycles > 1:
+                ctx.set(device.nxt, 0)
+                for _ in range(self.byte_cycles - 1):
+                    await self._cycle(ctx)
+                ctx.set(device.nxt, 1)
             packet.append(ctx.get(device.data_o))
             await self._cycle(ctx)
         ctx.set(device.nxt, 0)
@@ -86,7 +100,7 @@ class UlpiHost(UsbHost):
         if pid == 0:
             self.chirps.append(self.cycle - start)
             return None
-        assert len(packet) <= HIGH_SPEED.packet_bytes + 3
+        assert len(packet) <= max(self.speed.packet_bytes, PACKET_BYTES) + 3
         return bytes(packet)
 
     async def _report(self, ctx, line: int) -> None:
@@ -111,12 +125,21 @@ class UlpiHost(UsbHost):
         await self._cycle(ctx)
         if not at_once:
             await self._cycle(ctx)
-        ctx.set(device.nxt, 1)
         for byte in packet:
+            ctx.set(device.nxt, 1)
             ctx.set(device.data_i, byte)
             await self._cycle(ctx)
+            if self.byte_cycles > 1:
+                ctx.set(device.nxt, 0)
+                ctx.set(device.data_i, _J | _VBUS_VALID | _RX_ACTIVE)
+                for _ in range(self.byte_cycles - 1):
+                    await self._cycle(ctx)
         ctx.set(device.nxt, 0)
-        ctx.set(device.data_i, _SE0 | _VBUS_VALID)
+        if self._rest != _SE0:
+            # The end of a packet at full speed: two bit times of low lines, then the level of rest.
+            ctx.set(device.data_i, _SE0 | _VBUS_VALID)
+            await self._cycle(ctx)
+        ctx.set(device.data_i, self._rest | _VBUS_VALID)
         await self._cycle(ctx)
         ctx.set(device.dir, 0)
         await self._cycle(ctx)
@@ -128,7 +151,7 @@ class UlpiHost(UsbHost):
                 return b""
             await self.wait(ctx, 1)
         packet, self._early = self._early, None
-        await self._report(ctx, _SE0)  # longer than the eight bit times before an answer of the host
+        await self._report(ctx, self._rest)  # longer than the eight bit times before an answer of the host
         return packet
 
     # Reset and suspend
@@ -140,7 +163,10 @@ class UlpiHost(UsbHost):
         return control & 3, control >> 2 & 1, control >> 3 & 3
 
     async def hold_reset(self, ctx, cycles: int) -> None:
-        """Both lines low until the device chirps; then chirp three times K and J, and leave the line in squelch."""
+        """Both lines low until the device chirps; then chirp three times K and J, and leave the line in squelch.
+
+        At a port with full speed only, do not answer, and end the reset when the device has given up.
+        """
         before = len(self.chirps)
         await self._report(ctx, _SE0)
         for _ in range(40):
@@ -149,6 +175,11 @@ class UlpiHost(UsbHost):
                 break
         else:
             raise AssertionError("a device with high speed must chirp in a reset")
+        if self._rest == _J:
+            await self.wait(ctx, SHORT_TIMES["_CYCLES_2P5_MILLISECONDS"] + 500)
+            await self._report(ctx, _J)
+            assert self.speed_of_phy == (1, 1, 0), "full speed, its pull-up, and packets"
+            return
         for _ in range(4):
             for line in (_K, _J):
                 await self._report(ctx, line)

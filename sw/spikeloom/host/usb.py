@@ -1,8 +1,9 @@
-"""Transports over USB: the serial port (CDC-ACM) of a board at full speed, the bulk endpoints of one at high speed.
+"""Transports over USB: the serial port (CDC-ACM) of a board at full speed, the bulk endpoints of one with a PHY.
 
 Both are found by the numbers of the device. Neither has a baud rate: data move at the speed of the bus, 19 packets of
-64 bytes per millisecond at full speed, 13 of 512 per 125 us at high speed. High speed needs libusb, through the package
-``libusb1``, which is imported when a device is looked for.
+64 bytes per millisecond at full speed, 13 of 512 per 125 us at high speed. Bulk endpoints, also those of a board with a
+PHY at a port without high speed, need libusb, through the package ``libusb1``, which is imported when a device is
+looked for.
 """
 
 import importlib.util
@@ -101,7 +102,7 @@ class UsbTransport(SerialTransport):
 
 
 class BulkTransport(Transport):
-    """Bulk endpoints of a USB device at high speed, through libusb; `find` opens one.
+    """Bulk endpoints of a USB device with a PHY for high speed, through libusb; `find` opens one.
 
     A thread reads all the time: a device whose data are not requested would have to wait for the next call.
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from spikeloom.sim.host.usb import (
     DATA_ENDPOINT,
+    FULL_SPEED_HZ,
+    HIGH_SPEED_HZ,
     HIGH_SPEED_PACKET_BYTES,
     PACKET_BYTES,
     WINDOWS_REQUEST,
@@ -33,6 +35,7 @@ __all__ = [
     "GAP",
     "HIGH_SPEED",
     "PATIENCE",
+    "SLOW_PORT",
     "BusSpeed",
     "Faults",
     "Pid",
@@ -56,6 +59,7 @@ class BusSpeed:
 
     ``buffer_bytes`` is the size of the driver's buffers. ``patience`` is the time in which a device must answer,
     ``gap`` that between packets of the host, and ``pauses`` what a host reserves for all pauses of a transaction.
+    ``has_phy`` tells that the device has a PHY for high speed, whatever the speed of the port: it is no serial port.
     """
 
     frame_cycles: int
@@ -65,6 +69,7 @@ class BusSpeed:
     gap: int
     pauses: int
     byte_cycles: int
+    has_phy: bool = False
 
 
 FULL_SPEED = BusSpeed(
@@ -84,7 +89,20 @@ HIGH_SPEED = BusSpeed(
     gap=11,  # 88 bit times
     pauses=46,  # with the nine other bytes of a transaction the 55 of USB 2.0, 5.8.4
     byte_cycles=1,
+    has_phy=True,
 )
+_BIT = HIGH_SPEED_HZ // FULL_SPEED_HZ  # cycles of high speed per bit of full speed
+SLOW_PORT = BusSpeed(
+    frame_cycles=_BIT * FULL_SPEED.frame_cycles,
+    packet_bytes=PACKET_BYTES,
+    buffer_bytes=HIGH_SPEED.buffer_bytes,
+    patience=_BIT * FULL_SPEED.patience,
+    gap=_BIT * FULL_SPEED.gap,
+    pauses=_BIT * FULL_SPEED.pauses,
+    byte_cycles=_BIT * FULL_SPEED.byte_cycles,
+    has_phy=True,
+)
+"""A port with full speed only, for a device with a PHY for high speed, whose cycles are those of its PHY."""
 
 
 class Pid(enum.IntEnum):
@@ -352,7 +370,7 @@ class UsbHost(ABC):
             self.enumerated[Descriptor.STRING, index] = await self.control(ctx, get(Descriptor.STRING, index, 255))
         await self.control(ctx, bytes((0, 9, 1, 0, 0, 0, 0, 0)))
         self._toggles = {"in": 0, "out": 0}
-        if self.speed is HIGH_SPEED:
+        if self.speed.has_phy:
             await self._ask_for_more(ctx, get)
             self.is_ready = True
             self.enumerations += 1

@@ -34,11 +34,12 @@ from spikeloom.sim.host.usb import (
     HIGH_SPEED_HZ,
     HIGH_SPEED_PACKETS,
     NOTIFICATION_ENDPOINT,
+    Descriptor,
     UsbParameters,
 )
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.usb_host import Faults, Pid, StallError
+from spikeloom.simulators.usb_host import SLOW_PORT, Faults, Pid, StallError
 
 FABRIC = FabricConfig(core=TINY_PAIR)
 NAMED = UsbParameters(vendor=0x1234, product=0x5678, serial="0042")
@@ -150,6 +151,14 @@ class FastBytes(Bytes):
     def made(self, module, byte_cycles, faults):
         device = module.UlpiDevice(NAMED)
         return device, UlpiHost(device, faults=faults), HIGH_SPEED_HZ
+
+
+class SlowBytes(FastBytes):
+    """The same at a port with full speed only, where a byte takes ``byte_cycles`` cycles."""
+
+    def made(self, module, byte_cycles, faults):
+        device = module.UlpiDevice(NAMED)
+        return device, UlpiHost(device, faults=faults, speed=SLOW_PORT, byte_cycles=byte_cycles), HIGH_SPEED_HZ
 
 
 @pytest.fixture
@@ -450,6 +459,78 @@ def test_suspend_at_high_speed():
     assert bytes(host.incoming) == frame_of(20)
     assert bench.received == b"after"
     assert host.enumerations == 1
+
+
+@pytest.mark.usefixtures("short_times")
+def test_a_port_without_high_speed():
+    """The host does not answer the chirps: descriptors of full speed, and packets of 64 bytes, empty at an end only."""
+    frames = [frame_of(30), frame_of(40), frame_of(100)]
+    bench = SlowBytes(byte_cycles=2)
+    bench.until_ready()
+    host = bench.host
+    assert len(host.chirps) == 2
+    assert host.enumerated == FAST.full_speed_descriptors
+    assert host.windows_set == FAST.windows_set
+    bench.frames += frames
+    sent = bytes(place * 7 % 256 for place in range(1000))
+    host.outgoing += sent
+    bench.until(lambda: len(bench.received) >= len(sent) and len(host.incoming) >= 170, 40_000)
+    assert bytes(host.incoming) == b"".join(frames)
+    assert bench.lengths == [64, 64, 42]
+    assert bench.received == sent
+    assert {length for _, pid, length in host.packets if pid is Pid.OUT} == {64, 1000 % 64}
+    host.packets.clear()
+    bench.frames += [frame_of(128)]
+    bench.until(lambda: len(host.incoming) >= 298, 40_000)
+    assert bench.lengths == [64, 64, 0]
+    found = []
+
+    async def ask(ctx):
+        for index in (1, 2):
+            for kind in (Descriptor.CONFIGURATION, Descriptor.OTHER_SPEED):
+                with pytest.raises(StallError):
+                    await host.control(ctx, bytes((0x80, 6, index, kind, 0, 0, 32, 0)))
+        found.append(await host.transaction_in(ctx, DATA_ENDPOINT))
+
+    host.interlude = ask
+    bench.until(lambda: found, 40_000)
+    assert found == [(Pid.NAK, b"")], "one endpoint answers"
+
+
+@pytest.mark.usefixtures("short_times")
+def test_packets_that_are_too_large_for_a_slow_port_are_found():
+    bench = SlowBytes(module=mutated(usb, "is_full.eq(_is_full(device))", "is_full.eq(0)"), frames=[frame_of(300)])
+    with pytest.raises(AssertionError):
+        bench.until(lambda: bench.host.incoming, 90_000)
+    assert bench.host.is_ready
+
+
+@pytest.mark.usefixtures("short_times")
+def test_faults_at_a_port_without_high_speed():
+    faults = Faults(token=0.1, out_data=0.2, out_answer=0.3, in_data=0.3, in_answer=0.3, seed=6)
+    frames = [frame_of(length) for length in (300, 30, 64, 20, 128)]
+    bench = SlowBytes(byte_cycles=1, frames=frames)
+    host = bench.host
+    sent = bytes(place * 7 % 256 for place in range(1500))
+    host.outgoing += sent
+    bench.until_ready()
+    host.faults = faults
+    bench.until(lambda: len(bench.received) >= len(sent) and len(host.incoming) >= sum(map(len, frames)), 60_000)
+    assert bytes(bench.received) == sent
+    assert bytes(host.incoming) == b"".join(frames)
+    assert sum(faults.count.values()) > 10
+    assert host.pings == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_times")
+def test_spikes_at_a_port_without_high_speed(request):
+    """The real driver with a device that has found no high speed: equal spikes."""
+    design = WholeTop(UlpiDevice)
+    host = UlpiHost(design.device, speed=SLOW_PORT, byte_cycles=2)
+    bus = UsbBusTransport(design, host, sync_hz=66e6, usb_hz=HIGH_SPEED_HZ)
+    check_network(rng_of(request.node.name), bus)
+    assert max(length for _, _, length in host.packets) == 64
 
 
 def test_each_pin_is_one_bit():

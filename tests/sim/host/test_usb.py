@@ -82,7 +82,14 @@ def test_descriptors_of_high_speed_by_value():
     }
     for kind, content in expected.items():
         assert FAST.descriptors[kind, 0] == bytes.fromhex(content)
+    at_full_speed = {
+        Descriptor.CONFIGURATION: expected[Descriptor.CONFIGURATION].replace("0002 00", "4000 00"),
+        Descriptor.OTHER_SPEED: expected[Descriptor.OTHER_SPEED].replace("4000 00", "0002 00"),
+    }
+    changed = {(kind, 0): bytes.fromhex(content) for kind, content in at_full_speed.items()}
+    assert FAST.full_speed_descriptors == FAST.descriptors | changed
     slow = UsbParameters(serial="ab").descriptors
+    assert UsbParameters(serial="ab").full_speed_descriptors == slow
     strings = {key: content for key, content in slow.items() if key[0] == Descriptor.STRING}
     assert {key: content for key, content in FAST.descriptors.items() if key[0] == Descriptor.STRING} == strings
     assert len(FAST.descriptors) == len(expected) + len(strings)

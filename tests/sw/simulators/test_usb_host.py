@@ -8,6 +8,7 @@ from spikeloom.simulators.usb_host import (
     FULL_SPEED,
     GAP,
     HIGH_SPEED,
+    SLOW_PORT,
     Faults,
     Pid,
     StallError,
@@ -29,7 +30,9 @@ class HostAndDevice(UsbHost):
     def __init__(self, *, to_host=(), accepts=True, **options):
         super().__init__(**options)
         self.to_host, self.from_host, self.accepts = list(to_host), bytearray(), accepts
-        self.parameters = UsbParameters(serial="7", high_speed=self.speed is HIGH_SPEED)
+        self.parameters = UsbParameters(serial="7", high_speed=self.speed.has_phy)
+        slow = self.speed is SLOW_PORT
+        self.descriptors = self.parameters.full_speed_descriptors if slow else self.parameters.descriptors
         self.end = 0
         self.token = self.answer = None
         self.expected = {}
@@ -72,7 +75,7 @@ class HostAndDevice(UsbHost):
         if kind is Pid.SETUP:
             self.control_data = self.parameters.windows_set if payload[0] == 0xC0 else b""
             if payload[:2] == b"\x80\x06":
-                self.control_data = self.parameters.descriptors.get((payload[3], payload[2]), b"")
+                self.control_data = self.descriptors.get((payload[3], payload[2]), b"")
             self.control_data = self.control_data[: int.from_bytes(payload[6:], "little")]
             self.stalls = payload[1] == 6 and not self.control_data
             self.toggle = 1
@@ -131,13 +134,13 @@ def test_check_sums():
     assert crc16(bytes((0x23, 0x45, 0x67, 0x89))) == 0x1C0E
 
 
-@pytest.mark.parametrize("speed", [FULL_SPEED, HIGH_SPEED], ids=["full", "high"])
+@pytest.mark.parametrize("speed", [FULL_SPEED, HIGH_SPEED, SLOW_PORT], ids=["full", "high", "slow port"])
 def test_enumeration(speed):
     host = HostAndDevice(speed=speed)
     host.advance(host.reset("context"))
     host.advance(host.enumerate("context"))
-    assert host.enumerated == host.parameters.descriptors
-    assert host.windows_set == (host.parameters.windows_set if speed is HIGH_SPEED else b"")
+    assert host.enumerated == host.descriptors
+    assert host.windows_set == (b"" if speed is FULL_SPEED else host.parameters.windows_set)
     assert host.is_ready
     assert host.enumerations == 1
     with pytest.raises(StallError):
@@ -146,7 +149,9 @@ def test_enumeration(speed):
 
 @pytest.mark.parametrize("way", ["to the board", "from the board"])
 @pytest.mark.parametrize(
-    ("speed", "packets"), [(FULL_SPEED, BULK_PACKETS_PER_MS), (HIGH_SPEED, HIGH_SPEED_PACKETS)], ids=["full", "high"]
+    ("speed", "packets"),
+    [(FULL_SPEED, BULK_PACKETS_PER_MS), (HIGH_SPEED, HIGH_SPEED_PACKETS), (SLOW_PORT, BULK_PACKETS_PER_MS)],
+    ids=["full", "high", "slow port"],
 )
 def test_the_pace_of_the_bus(way, speed, packets):
     """Nineteen packets per millisecond, or thirteen in an eighth of it, and the bus is busy all the time."""

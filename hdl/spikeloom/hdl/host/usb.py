@@ -8,7 +8,8 @@
 `UsbLine` is the transport with its pins. The domain ``usb_io`` runs at 48 MHz, four times the bit rate, and ``usb`` at
 12 MHz, with both clocks from the same PLL. The fabric keeps its own clock, ``sync``, which is unrelated to them.
 
-At high speed, the PHY is a chip: `UlpiLine` has its pins (ULPI), and the domain ``usb`` its clock, 60 MHz.
+At high speed, the PHY is a chip: `UlpiLine` has its pins (ULPI), and the domain ``usb`` its clock, 60 MHz. If the host
+does not answer the chirp of the device, both stay at full speed, with the clock of high speed.
 
 Bytes to the host are sent in packets of 64, or 512 at high speed. A shorter packet, or a packet without data, makes the
 host's driver deliver the data; it is sent only where a frame of the link ends and no other frame follows.
@@ -22,7 +23,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Elaboratable, Fragment, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Elaboratable, Fragment, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -30,10 +31,12 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.host.crossing import cross
 from spikeloom.sim.host.usb import (
     DATA_ENDPOINT,
+    HIGH_SPEED_PACKET_BYTES,
     NOTIFICATION_ENDPOINT,
     PACKET_BYTES,
     WINDOWS_REQUEST,
     WINDOWS_SET,
+    Descriptor,
     UsbParameters,
 )
 
@@ -126,7 +129,8 @@ class UsbDevice(wiring.Component):
 class UlpiDevice(wiring.Component):
     """The device at high speed, at the pins of its PHY, in the domain ``usb`` at 60 MHz.
 
-    It answers the chirps of a host that has high speed. A host without it finds descriptors for the wrong speed.
+    It chirps in each reset. If the host does not answer, it has full speed until the next reset: descriptors and
+    packets are those of this speed.
 
     Parameters
     ----------
@@ -181,9 +185,35 @@ def _add_device(
     # user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        device, from_host, to_host = _luna_device(parameters, make_bus())
+        is_full = Signal()  # the bulk endpoints are those of full speed
+        device, changed, from_host, to_host, slow_to_host = _luna_device(parameters, make_bus(), is_full)
         m.submodules.device = Fragment.get(device, platform)
+    if slow_to_host is not None:
+        # Chosen when the host configures the device, which empties both endpoints: a device that is suspended has full
+        # speed until it resumes, and must keep its bytes.
+        with m.If(changed):
+            m.d.usb += is_full.eq(_is_full(device))
+        to_host = _either(m, is_full, slow_to_host, to_host)
     return device, from_host, to_host
+
+
+def _is_full(device: Any) -> Any:
+    from luna.gateware.usb.usb2 import USBSpeed
+
+    return device.speed == USBSpeed.FULL
+
+
+def _either(m: Module, choice: Signal, first: Any, second: Any) -> Any:
+    """Return a stream that leads to ``first`` while ``choice`` is high, else to ``second``."""
+    chosen = SimpleNamespace(payload=Signal(8), last=Signal(), valid=Signal(), ready=Signal())
+    for stream_of_endpoint, holds in ((first, choice), (second, ~choice)):
+        m.d.comb += [
+            stream_of_endpoint.payload.eq(chosen.payload),
+            stream_of_endpoint.last.eq(chosen.last),
+            stream_of_endpoint.valid.eq(chosen.valid & holds),
+        ]
+    m.d.comb += chosen.ready.eq(Mux(choice, first.ready, second.ready))
+    return chosen
 
 
 def _connect_bytes(m: Module, component: Any, from_host: Any, to_host: Any, patience_cycles: int) -> None:
@@ -212,8 +242,11 @@ def _connect_bytes(m: Module, component: Any, from_host: Any, to_host: Any, pati
         m.d.usb += patience.eq(patience - 1)
 
 
-def _luna_device(parameters: UsbParameters, bus: Any) -> tuple[Any, Any, Any]:
-    """Return LUNA's device on ``bus``, and its byte streams from and to the host."""
+def _luna_device(parameters: UsbParameters, bus: Any, is_full: Signal) -> tuple[Any, Any, Any, Any, Any]:
+    """Return LUNA's device on ``bus``, a strobe when the host configures it, and its byte streams from and to the host.
+
+    With a PHY for high speed, the last stream is that to the host while ``is_full`` is high; else it is None.
+    """
     from luna.gateware.stream.generator import ConstantStreamGenerator
     from luna.gateware.usb.request.control import ControlRequestHandler
     from luna.gateware.usb.request.standard import StandardRequestHandler
@@ -238,6 +271,29 @@ def _luna_device(parameters: UsbParameters, bus: Any) -> tuple[Any, Any, Any]:
         def elaborate(self, platform: object) -> Any:
             # A transfer that the host has abandoned must not leave the handler in the middle of it.
             return ResetInserter({"usb": starts(self.interface)})(super().elaborate(platform))
+
+        def get_descriptor_handler_submodule(self) -> Any:
+            handler = super().get_descriptor_handler_submodule()
+            return BySpeed(handler) if parameters.high_speed else handler
+
+    class BySpeed(Elaboratable):
+        """A handler of descriptors that answers requests for a configuration by the present speed."""
+
+        def __init__(self, handler: Any) -> None:
+            self.handler = handler
+            self.value = Signal(16)
+            self.length, self.start, self.start_position = handler.length, handler.start, handler.start_position
+            self.tx, self.stall = handler.tx, handler.stall
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.handler = self.handler
+            kind, index = self.value[8:], self.value[:8]
+            m.d.comb += self.handler.value.eq(self.value)
+            with m.If((kind == Descriptor.CONFIGURATION) | (kind == Descriptor.OTHER_SPEED)):
+                # The device has one configuration, so that a host has no use for the place of the other one.
+                m.d.comb += self.handler.value[:8].eq(Mux(index == 0, _is_full(device), 2))
+            return m
 
     class SerialPort(USBRequestHandler):
         """The requests of the class, which have no effect on a board but must succeed."""
@@ -286,6 +342,9 @@ def _luna_device(parameters: UsbParameters, bus: Any) -> tuple[Any, Any, Any]:
         def elaborate(self, platform: object) -> Any:
             return ResetInserter({"usb": restart})(super().elaborate(platform))
 
+    class SlowToHost(ToHost):
+        """The same at full speed, at a port without high speed."""
+
     class WindowsSet(ControlRequestHandler):
         """The request for the descriptors of Microsoft OS 2.0."""
 
@@ -322,17 +381,30 @@ def _luna_device(parameters: UsbParameters, bus: Any) -> tuple[Any, Any, Any]:
     descriptors = DeviceDescriptorCollection(automatic_language_descriptor=False)
     for (kind, index), content in parameters.descriptors.items():
         descriptors.add_descriptor(content, index=index, descriptor_type=kind)
+    if parameters.high_speed:
+        for kind in (Descriptor.CONFIGURATION, Descriptor.OTHER_SPEED):
+            content = parameters.full_speed_descriptors[kind, 0]
+            descriptors.add_descriptor(content, index=1, descriptor_type=kind)
     control = USBControlEndpoint(utmi=device.utmi)
     control.add_request_handler(Standard(descriptors))
     control.add_request_handler(WindowsSet() if parameters.high_speed else SerialPort())
+    changed = control.interface.config_changed
+    restart = device.reset_detected | changed
     # Subclasses, because LUNA names modules after their classes and, if two are of the same class, after addresses in
     # memory. Then no two netlists would be equal.
     from_host = FromHost(endpoint_number=DATA_ENDPOINT, max_packet_size=parameters.packet_bytes)
-    to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=parameters.packet_bytes)
-    restart = device.reset_detected | control.interface.config_changed
-    for endpoint in (control, *(() if parameters.high_speed else (Notifications(),)), from_host, to_host):
+    if not parameters.high_speed:
+        to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
+        for endpoint in (control, Notifications(), from_host, to_host):
+            device.add_endpoint(endpoint)
+        return device, changed, from_host.stream, to_host.stream, None
+    # LUNA's endpoint has packets of one size. Of two, one has the number of the descriptors, the other none of a token.
+    number, nowhere = DATA_ENDPOINT, 16
+    to_host = ToHost(endpoint_number=Mux(is_full, nowhere, number), max_packet_size=HIGH_SPEED_PACKET_BYTES)
+    slow_to_host = SlowToHost(endpoint_number=Mux(is_full, number, nowhere), max_packet_size=PACKET_BYTES)
+    for endpoint in (control, from_host, to_host, slow_to_host):
         device.add_endpoint(endpoint)
-    return device, from_host.stream, to_host.stream
+    return device, changed, from_host.stream, to_host.stream, slow_to_host.stream
 
 
 class UsbLine(wiring.Component):

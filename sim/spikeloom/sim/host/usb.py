@@ -81,7 +81,7 @@ class UsbParameters:
         Serial number, of printable ASCII characters; empty for none. Two devices with the same numbers and the same
         serial number must not be connected to one host.
     high_speed : bool
-        Whether the device has a PHY for high speed.
+        Whether the device has a PHY for high speed. At a port without it, the device has full speed.
     """
 
     vendor: int = DEFAULT_VENDOR
@@ -125,14 +125,15 @@ class UsbParameters:
 
     @property
     def packet_bytes(self) -> int:
-        """Maximum packet size of the bulk endpoints in bytes."""
+        """Maximum packet size of the bulk endpoints in bytes, at the highest speed of the device."""
         return HIGH_SPEED_PACKET_BYTES if self.high_speed else PACKET_BYTES
 
     @property
     def descriptors(self) -> dict[tuple[int, int], bytes]:
         """The descriptors of the device, its configuration and its strings, by type and index.
 
-        At high speed, also those for the other speed, and the capabilities, which lead to `windows_set`.
+        With a PHY for high speed, those that it has at this speed: also those for the other speed, and the
+        capabilities, which lead to `windows_set`.
         """
         texts = ["spikeloom", "spikeloom board", *([self.serial] if self.serial else [])]
         found = {
@@ -153,6 +154,16 @@ class UsbParameters:
             found[Descriptor.OTHER_SPEED, 0] = _bulk_configuration(Descriptor.OTHER_SPEED, PACKET_BYTES)
             found[Descriptor.BOS, 0] = self._capabilities()
         return found
+
+    @property
+    def full_speed_descriptors(self) -> dict[tuple[int, int], bytes]:
+        """The same at a port with full speed only: a device with a PHY for high speed has smaller packets there."""
+        if not self.high_speed:
+            return self.descriptors
+        return self.descriptors | {
+            (Descriptor.CONFIGURATION, 0): _bulk_configuration(Descriptor.CONFIGURATION, PACKET_BYTES),
+            (Descriptor.OTHER_SPEED, 0): _bulk_configuration(Descriptor.OTHER_SPEED, HIGH_SPEED_PACKET_BYTES),
+        }
 
     @property
     def windows_set(self) -> bytes:
