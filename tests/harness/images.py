@@ -42,7 +42,8 @@ def events_of(image: np.ndarray, settings: EncoderSettings) -> list[int]:
 
 
 def reference_of(images: np.ndarray, settings: EncoderSettings) -> list[int]:
-    """The expected events, by the encoders of the driver."""
+    """The expected events, by the encoders of the driver. Spikes of latencies are in the order in which the host names
+    them, brightest first."""
     bits = PARAMETERS.bits - settings.stride.bit_length() + 1
     encoder: Encoder
     if settings.mode is EncoderMode.RATE:
@@ -52,8 +53,9 @@ def reference_of(images: np.ndarray, settings: EncoderSettings) -> list[int]:
     else:
         encoder = LatencyEncoder(steps=settings.steps, bits=bits)
     events = []
-    for sample in encoder.encode(images).transpose(1, 0, 2):
+    for image, sample in zip(images, encoder.encode(images).transpose(1, 0, 2), strict=True):
+        order = np.argsort(-image if settings.mode is EncoderMode.LATENCY else 0 * image, kind="stable")
         for step in sample:
-            events += [*np.flatnonzero(step).tolist(), -1]
+            events += [*order[step[order] > 0].tolist(), -1]
         events[-1] = -2
     return events

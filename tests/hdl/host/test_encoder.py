@@ -75,30 +75,31 @@ def test_images(request, mode, stall):
         assert found == reference_of(images, settings)
 
 
-class Growing(wiring.Component):
-    """An encoder whose images have more ``pixels`` after the first ``samples``; the next images wait until these have
-    been sent."""
+class Changing(wiring.Component):
+    """An encoder with ``later`` settings after the first ``samples``; the next images wait until these have been
+    sent."""
 
-    def __init__(self, settings, samples, pixels):
-        self.encoder = SpikeEncoder(PARAMETERS, AXON_WIDTH)
-        self.settings, self.samples, self.pixels = settings, samples, pixels
+    def __init__(self, settings, samples, later, module=encoder_module):
+        self.encoder = module.SpikeEncoder(PARAMETERS, AXON_WIDTH)
+        self.settings, self.samples, self.later = settings, samples, later
         event = self.encoder.i.payload.shape()
         super().__init__({"i": In(stream.Signature(event)), "o": Out(stream.Signature(event))})
 
     def elaborate(self, platform):
         m = Module()
-        ports = {name.removeprefix("encoder_"): int(value) for name, value in self.settings.registers().items()}
-        ports["pixels"] = Signal(16)
         m.submodules.design = Configured(self.encoder, {})
         taken, given = Signal(8), Signal(8)
         for side, count in ((self.i, taken), (self.o, given)):
             with m.If(side.valid & side.ready & side.payload.tick & side.payload.last):
                 m.d.sync += count.eq(count + 1)
-        grown = given >= self.samples
-        may = (taken < self.samples) | grown
+        changed = given >= self.samples
+        may = (taken < self.samples) | changed
+        later = self.later.registers()
         m.d.comb += [
-            ports["pixels"].eq(Mux(grown, self.pixels - 1, self.settings.pixels - 1)),
-            *(getattr(self.encoder, name).eq(value) for name, value in ports.items()),
+            *(
+                getattr(self.encoder, name.removeprefix("encoder_")).eq(Mux(changed, int(later[name]), int(value)))
+                for name, value in self.settings.registers().items()
+            ),
             self.encoder.i.payload.eq(self.i.payload),
             self.encoder.i.valid.eq(self.i.valid & may),
             self.i.ready.eq(self.encoder.i.ready & may),
@@ -107,21 +108,62 @@ class Growing(wiring.Component):
         return m
 
 
+def changed(rng, settings, later, stray, module=encoder_module):
+    """The output of an encoder whose settings change after three images, and the expected one. In the first images, two
+    axons from ``stray`` on are named before each event."""
+    first, second = images_of(rng, settings, 3), images_of(rng, later, 4)
+    events = [event for image in first for event in events_of(image, settings)]
+    if stray < PARAMETERS.pixels:
+        events = [each for event in events for each in (*rng.integers(stray, PARAMETERS.pixels, 2).tolist(), event)]
+    events += [event for image in second for event in events_of(image, later)]
+    design = Changing(settings, len(first), later, module)
+    done = run_streams(design, [design.i], [design.o], [[word(event) for event in events]], rng, quiet=700)
+    expected = [*reference_of(first, settings), *reference_of(second, later)]
+    return [event_of(given) for given in done.words(0)], expected
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_no_pixel_now_is_none_when_there_are_more(request, mode):
     """Axons between the configured pixels and those of the encoder leave nothing for a later setting."""
     rng = rng_of(request.node.name)
     settings = dataclasses.replace(settings_of(rng, mode), pixels=10)
-    more = dataclasses.replace(settings, pixels=PARAMETERS.pixels)
-    small, large = images_of(rng, settings, 3), images_of(rng, more, 4)
-    events = [event for image in small for event in events_of(image, settings)]
-    strayed = [event for each in events for event in (*rng.integers(10, PARAMETERS.pixels, 2).tolist(), each)]
-    events = [*strayed, *(event for image in large for event in events_of(image, more))]
-    design = Growing(settings, len(small), PARAMETERS.pixels)
-    done = run_streams(design, [design.i], [design.o], [[word(event) for event in events]], rng, quiet=700)
-    found = [event_of(given) for given in done.words(0)]
-    assert found == [*reference_of(small, settings), *reference_of(large, more)]
-    assert any(event >= 10 for event in reference_of(large, more))
+    found, expected = changed(rng, settings, dataclasses.replace(settings, pixels=PARAMETERS.pixels), 10)
+    assert found == expected
+    assert any(event >= 10 for event in expected)
+
+
+def after_another_mode(rng, module=encoder_module):
+    """As `changed`, from each mode to the other."""
+    found, expected = [], []
+    for mode, next_mode in (MODES, MODES[::-1]):
+        settings = dataclasses.replace(settings_of(rng, mode), pixels=PARAMETERS.pixels)
+        later = dataclasses.replace(settings_of(rng, next_mode), pixels=PARAMETERS.pixels)
+        for into, part in zip((found, expected), changed(rng, settings, later, PARAMETERS.pixels, module), strict=True):
+            into += part
+    return found, expected
+
+
+def test_a_mode_leaves_nothing_for_the_next(request):
+    found, expected = after_another_mode(rng_of(request.node.name))
+    assert found == expected
+    assert sum(event >= 0 for event in expected) > 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("is_pixel & ~is_late)", "is_pixel)"), ("Mux(issued.last, 0, step + 1)", "step + 1")]
+)
+def test_what_a_mode_leaves_is_found(request, old, new):
+    """Latencies that are stored appear in the next image of rates; a step that is left delays latencies."""
+    broken = mutated(encoder_module, old, new)
+    rng = rng_of(request.node.name)
+    for _ in range(6):
+        try:
+            found, expected = after_another_mode(rng, broken)
+        except AssertionError:  # the sample does not end
+            return
+        if found != expected:
+            return
+    pytest.fail(f"{old!r} as {new!r} must be found")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -242,8 +284,44 @@ def test_without_a_mode_nothing_changes(request):
     assert [cycle for _, cycle in done.taken[0]] == [cycle for _, cycle in done.given[0]]
 
 
+def any_latencies(rng, settings, samples):
+    """Pixels and TICKs as no host sends them, with more levels than there are, and the output of the model."""
+    events = []
+    for _ in range(samples):
+        kinds = rng.choice([0, 1, 3], int(rng.integers(0, 40)), p=[0.5, 0.4, 0.1])
+        events += [each for kind in kinds for each in ([int(rng.integers(0, 32))] if kind == 0 else [-1] * int(kind))]
+        events.append(-2)
+    model = EncoderModel(PARAMETERS, settings)
+    return events, [out for event in events for out in model.feed(event)]
+
+
+def test_latencies_of_any_events(request):
+    rng = rng_of(request.node.name)
+    dropped = 0
+    for case in range(8):
+        settings = settings_of(rng, EncoderMode.LATENCY)
+        events, expected = any_latencies(rng, settings, 6)
+        found, _ = run(rng, settings, events, stall=0.5 * (case % 2), idle=0.3 * (case % 3), quiet=700)
+        assert found == expected
+        dropped += sum(event >= 0 for event in events) - sum(event >= 0 for event in expected)
+    assert dropped > 50
+
+
+def test_a_latency_takes_two_cycles(request):
+    """Whatever the size of the image is: only lit pixels and steps take time."""
+    settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=32, steps=8)
+    images = np.zeros((6, 32), int)
+    images[:, 5:17] = 8
+    images[:, 20] = 7
+    events = [event for image in images for event in events_of(image, settings)]
+    _, done = run(rng_of(request.node.name), settings, events, idle=0, stall=0)
+    ends = [cycle for given, cycle in done.given[0] if event_of(given) == -2]
+    # Each of two TICKs of the host takes a cycle to arrive, and one more to see that the step is reached.
+    assert np.diff(ends).tolist() == [2 * 13 + 8 + 4] * 5
+
+
 def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
-    settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=30, steps=8)
+    settings = EncoderSettings(mode=EncoderMode.RATE, pixels=30, steps=8)
     images = np.full((6, 30), 8)
     images[:, ::2] = 3
     events = [event for image in images for event in events_of(image, settings)]
@@ -267,7 +345,16 @@ def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
             "~issuing)]\n        with m.If(start)",
         ),
         ("code.eq(code.init), ", ""),
-        ("when.eq(0), bank", "bank"),
+        ("step.eq(0), when.eq(0)", "step.eq(0)"),
+        ("step.eq(0), when.eq(0)", "when.eq(0)"),
+        ("is_pixel & (when[bits:] == step)", "is_pixel"),
+        ("is_pixel & (when[bits:] == step)", "(when[bits:] == step)"),
+        ("(when[bits:] > step) & ~issued.last", "(when[bits:] > step)"),
+        ("(when[bits:] > step) & ~issued.last", "(when[bits:] >= step) & ~issued.last"),
+        ("settled & ~offered", "settled"),
+        ("settled & ~offered", "~offered"),
+        ("is_late & ~settled & move", "is_late & ~settled"),
+        ("self.i.payload.tick & ~is_late)", "self.i.payload.tick)"),
         ("images.output_enable.eq(move)", "images.output_enable.eq(1)"),
         ("(arriving.axon >> address_bits == 0) & ", ""),
         ("wiped = Signal(range(2 * parameters.pixels))", "wiped = Signal(range(parameters.pixels))"),
@@ -284,11 +371,14 @@ def test_a_planted_bug_is_found(monkeypatch, old, new):
             settings = dataclasses.replace(settings, steps=1)
         images = images_of(rng, settings, 4)
         events = with_strays(rng, [event for image in images for event in events_of(image, settings)])
+        expected = reference_of(images, settings)
+        if case % 4 == 3:
+            events, expected = any_latencies(rng, settings, 4)
         try:
             found, _ = run(rng, settings, events, broken, stall=0.5 * (case % 3 > 0), idle=0, quiet=700)
         except AssertionError:
             return
-        if found != reference_of(images, settings):
+        if found != expected:
             return
     pytest.fail(f"{old!r} as {new!r} must be found")
 

@@ -33,9 +33,15 @@ def test_latency_by_hand():
     settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=16)
     model = EncoderModel(PARAMETERS, settings)
     said = [model.feed(event) for event in (1, -1, -1, 0, -1, -2)]
-    assert said[:-1] == [[]] * 5
-    assert said[-1] == [1, -1, -1, -1, -1, 0, *[-1] * 11, -2]
+    assert said == [[1], [-1, -1], [-1, -1], [0], [-1, -1], [*[-1] * 9, -2]]
     assert model.feed(-2) == [*[-1] * 15, -2], "the next image knows nothing of the last"
+
+
+def test_a_latency_after_the_last_step_is_dropped():
+    model = EncoderModel(PARAMETERS, EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=2))
+    said = [model.feed(event) for event in (*[-1] * 4, 0, *[-1] * 4, 1, -1, 2, -2)]
+    assert said == [[], [], [], [-1], [0], [], [], [], [], [], [], [], [-2]]
+    assert model.feed(1) == [1], "the next image begins in step 0"
 
 
 def test_a_held_step_is_repeated_with_its_values(request):
@@ -58,7 +64,8 @@ def test_values_of_other_modes():
     assert (model.feed(7, -3), model.values) == ([7], [-3])
     assert (model.feed(-1), model.values) == ([-1], [])
     model = EncoderModel(HOLDING, EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=2))
-    assert (model.feed(1), model.feed(-2), model.values) == ([], [1, -1, -2], [1])
+    assert (model.feed(1), model.values) == ([1], [1])
+    assert (model.feed(-2), model.values) == ([-1, -2], [])
 
 
 def test_holding_needs_an_encoder_that_can():
@@ -72,8 +79,12 @@ def test_holding_needs_an_encoder_that_can():
 
 def test_pixels_beyond_the_image_are_dropped():
     model = EncoderModel(PARAMETERS, EncoderSettings(mode=EncoderMode.LATENCY, pixels=32, steps=1))
+    assert model.feed(PARAMETERS.pixels - 1) == [PARAMETERS.pixels - 1]
+    assert model.feed(PARAMETERS.pixels) == []
+    assert model.feed(-2) == [-2]
+    model = EncoderModel(PARAMETERS, EncoderSettings(mode=EncoderMode.RATE, pixels=31, steps=1))
     assert model.feed(PARAMETERS.pixels - 1) == model.feed(PARAMETERS.pixels) == []
-    assert model.feed(-2) == [PARAMETERS.pixels - 1, -2]
+    assert model.feed(-2) == [-2]
 
 
 def test_levels_of_an_image_by_hand():
@@ -98,9 +109,9 @@ def test_other_images_are_refused(image):
         level_events(image, 2)
 
 
-@pytest.mark.parametrize(("bits", "steps", "width"), [(8, 2, 8), (1, 256, 8), (4, 65536, 16)])
-def test_a_pixel_keeps_a_code_or_a_step(bits, steps, width):
-    assert EncoderParameters(bits=bits, steps=steps).number_width == width
+@pytest.mark.parametrize(("bits", "steps", "width"), [(8, 2, 9), (1, 256, 9), (4, 65536, 20)])
+def test_a_latency_has_a_step_and_a_fraction(bits, steps, width):
+    assert EncoderParameters(bits=bits, steps=steps).when_width == width
 
 
 def test_registers_count_from_zero():

@@ -4,13 +4,19 @@
 
 ::
 
-    i ──▶ code, when ──▶ two images ──▶ s1 ──▶ s2 ──▶ compare ──▶ o
-                          (one comes, one is sent)      ▲
-                                             ShiftRegister
+                ┌──────────────── when, step ─────────────────┐
+    i ──▶ code ─┴▶ two images ──▶ s1 ──▶ s2 ──▶ compare ──────┴▶ o
+                   (one comes, one is sent)      ▲
+                                           ShiftRegister
 
-Each pixel takes one cycle per step, whether it spikes or not, and each TICK one cycle. A sample of ``T`` steps with
-``n`` pixels takes ``T (n + 1)`` cycles plus a constant, during which the next image is received. A pixel is erased when
-it is read for the last time. In mode 0 the input is passed through combinationally.
+Rate: each pixel takes one cycle per step, whether it spikes or not, and each TICK one cycle. A sample of ``T`` steps
+with ``n`` pixels takes ``T (n + 1)`` cycles plus a constant, during which the next image is received. A pixel is erased
+when it is read for the last time.
+
+Latency: the pixels arrive in the order of their spikes, so none is stored. A named pixel takes two cycles, as many as
+the link takes for its byte, and each TICK one cycle, whatever the size of the image is.
+
+In mode 0 the input is passed through combinationally.
 
 With ``hold``, a pixel can keep the value of a spike instead, which is then sent in each step.
 """
@@ -97,15 +103,14 @@ class SpikeEncoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         parameters = self.parameters
-        bits, width = parameters.bits, parameters.number_width
+        bits = width = parameters.bits
         address_bits = bits_for(parameters.pixels)
         if parameters.hold:
             width = max(width, self.value_width)
         m.submodules.images = images = BlockMemory(1 + width, 2 * parameters.pixels)
         m.submodules.register = register = ShiftRegister(Lfsr(width=parameters.lfsr_width), steps=bits)
-        is_rate = Signal()
-        m.d.comb += is_rate.eq(self.mode == EncoderMode.RATE)
-        is_held = Signal()
+        is_late, is_held = Signal(), Signal()
+        m.d.comb += is_late.eq(self.mode == EncoderMode.LATENCY)
         if parameters.hold:
             m.d.comb += is_held.eq(self.mode == EncoderMode.HOLD)
 
@@ -116,17 +121,16 @@ class SpikeEncoder(wiring.Component):
             m.d.sync += [wiped.eq(wiped + 1), wiping.eq(~wiped.all())]
 
         # The image being received; `full` when it is complete. The host gives the level of a pixel by the step in
-        # which it names it: each TICK lowers `code` (rate) and advances `when` (latency) for the pixels that follow.
+        # which it names it: each TICK lowers `code` for the pixels that follow.
         bank = Signal()  # bank of the image being sent
         full = Signal()
         code = Signal(bits, init=(1 << bits) - 1)
-        when = Signal(bits + parameters.number_width)
         take, start, clean = Signal(), Signal(), Signal()
-        with m.If(take & self.i.payload.tick):
-            m.d.sync += [code.eq(code - self.stride), when.eq(when + self.advance), full.eq(self.i.payload.last)]
+        with m.If(take & self.i.payload.tick & ~is_late):
+            m.d.sync += [code.eq(code - self.stride), full.eq(self.i.payload.last)]
         with m.If(start):
             # The two images exchange their roles, so the next one is received while this one is sent.
-            m.d.sync += [full.eq(0), code.eq(code.init), when.eq(0), bank.eq(~bank)]
+            m.d.sync += [full.eq(0), code.eq(code.init), bank.eq(~bank)]
 
         # The image being sent: the pixels of a step, then its TICK. `move` advances the whole pipeline, whose stages
         # `first` and `second` follow the two read stages of the memory.
@@ -145,17 +149,17 @@ class SpikeEncoder(wiring.Component):
             start.eq(full & ~issuing & ~first.valid & ~second.valid),
         ]
         with m.If(start):
-            m.d.sync += [issuing.eq(1), pixel.eq(0), step.eq(0), at_tick.eq(0)]
+            m.d.sync += [issuing.eq(1), pixel.eq(0), at_tick.eq(0)]
         with m.Elif(issuing & move):
             m.d.sync += [pixel.eq(pixel + 1), at_tick.eq(pixel == self.pixels[:address_bits])]
             with m.If(at_tick):
-                m.d.sync += [pixel.eq(0), at_tick.eq(0), step.eq(step + 1), issuing.eq(~issued.last)]
+                m.d.sync += [pixel.eq(0), at_tick.eq(0), issuing.eq(~issued.last)]
+                m.d.sync += step.eq(Mux(issued.last, 0, step + 1))
         with m.If(move):
             m.d.sync += [first.eq(issued), second.eq(first)]
 
         # The memory word of a pixel is aligned with `second`.
         idle = Signal()
-        present = Signal(16)  # the step that `second` belongs to
         kept, named = images.data[:width], images.data[width]
         fires = Signal()
         m.d.comb += [
@@ -167,17 +171,13 @@ class SpikeEncoder(wiring.Component):
             # Every image begins with the same random words, whatever was sent before.
             register.restart.eq(idle),
             register.enable.eq(move & second.valid & ~second.tick),
-            fires.eq(named & Mux(is_rate, kept >= register.state[:bits], kept == present)),
+            fires.eq(named & (kept >= register.state[:bits])),
             clean.eq(move & second.valid & second.last & ~second.tick),
         ]
         if parameters.hold:
             # A held pixel fires in every step.
             with m.If(is_held):
                 m.d.comb += fires.eq(named)
-        with m.If(idle):
-            m.d.sync += present.eq(0)
-        with m.Elif(move & second.valid & second.tick):
-            m.d.sync += present.eq(present + 1)
 
         # The memory has one write port. Erasing has priority, and `i.ready` is low during it. The image being received
         # is in the bank that is not being sent.
@@ -185,17 +185,17 @@ class SpikeEncoder(wiring.Component):
         # Pixels beyond the image are not stored: they would not be erased, and would appear in a later, larger image.
         is_pixel = (arriving.axon >> address_bits == 0) & (arriving.axon[:address_bits] <= self.pixels[:address_bits])
         m.d.comb += [
-            images.write_enable.eq(wiping | clean | (take & ~arriving.tick & is_pixel)),
+            images.write_enable.eq(wiping | clean | (take & ~arriving.tick & is_pixel & ~is_late)),
             images.write_address.eq(Cat(arriving.axon[:address_bits], ~bank)),
         ]
         if parameters.hold:
             number = Signal(width)
-            m.d.comb += [number.eq(Mux(is_rate, code, when[bits:])), images.write_data.eq(Cat(number, 1))]
+            m.d.comb += [number.eq(code), images.write_data.eq(Cat(number, 1))]
             if self.value_width:
                 with m.If(is_held):
                     m.d.comb += number.eq(arriving.value)
         else:
-            m.d.comb += images.write_data.eq(Cat(Mux(is_rate, code, when[bits:]), 1))
+            m.d.comb += images.write_data.eq(Cat(code, 1))
         with m.If(clean):
             m.d.comb += [images.write_address.eq(Cat(second.pixel, bank)), images.write_data.eq(0)]
         with m.If(wiping):
@@ -216,13 +216,37 @@ class SpikeEncoder(wiring.Component):
                 if parameters.hold:
                     with m.If(is_held):
                         m.d.sync += event.value.eq(kept[: self.value_width].as_signed())
+
+        # Latency. TICKs are sent until `step` is that of the next pixels; `settled` is registered, so that the
+        # comparison is on no path from an input to an output. `closing` after the TICK of the host that ends a sample.
+        when = Signal(parameters.when_width)
+        settled, closing = Signal(init=1), Signal()
+        with m.If(is_late & take):
+            with m.If(arriving.tick):
+                m.d.sync += [when.eq(when + self.advance), settled.eq(0), closing.eq(arriving.last)]
+            with m.Else():
+                m.d.sync += [
+                    # Pixels of levels whose steps would follow the last one are dropped.
+                    offered.eq(is_pixel & (when[bits:] == step)),
+                    event.tick.eq(0),
+                    event.axon.eq(arriving.axon),
+                ]
+        with m.Elif(is_late & ~settled & move):
+            with m.If(closing | ((when[bits:] > step) & ~issued.last)):
+                m.d.sync += [offered.eq(1), event.tick.eq(1), event.last.eq(issued.last), step.eq(step + 1)]
+                with m.If(issued.last):
+                    m.d.sync += [settled.eq(1), step.eq(0), when.eq(0)]
+            with m.Else():
+                m.d.sync += settled.eq(1)
+
         with m.If(self.mode == EncoderMode.OFF):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
         with m.Else():
             m.d.comb += [
                 self.o.valid.eq(offered),
                 self.o.payload.eq(event),
-                self.i.ready.eq(~wiping & ~full & ~clean),
+                # A pixel is taken after the one before it has left, so `o.ready` is not on a path to `i.ready`.
+                self.i.ready.eq(Mux(is_late, settled & ~offered, ~wiping & ~full & ~clean)),
                 take.eq(self.i.valid & self.i.ready),
             ]
         return m

@@ -6,10 +6,17 @@ brightest value, full scale first, and a TICK moves one level down. With ``B`` b
     code = 2**B - 1, then code - s after each TICK         the value of a pixel minus one
     when = 0,        then when + s * T after each TICK     its spike time in steps, with B fractional bits
 
-Both return to their initial value after a TICK with ``last``. A pixel stores ``code`` (rate) or ``when >> B``
-(latency). Then each of the ``T`` steps processes all ``n`` pixels in order. A named pixel spikes if ``code >= word``,
-with a new random word of ``B`` bits for every pixel and step, or in step ``when >> B``. This matches
-`spikeloom.datasets.encoders`: ``code >= word`` is ``value > word``, and ``when`` is ``(2**B - value) * T``.
+Both return to their initial value after a TICK with ``last``.
+
+**Rate**: a pixel stores ``code``. When the image is complete, each of the ``T`` steps processes all ``n`` pixels in
+order. A named pixel spikes if ``code >= word``, with a new random word of ``B`` bits for every pixel and step.
+
+**Latency**: the brightest pixels come first, and so do their spikes, so nothing is stored. A pixel spikes when it is
+named, in step ``when >> B``; a pixel that would spike in step ``T`` or later is dropped. A TICK of the host lets the
+steps up to ``when >> B`` pass, at most up to step ``T - 1``, and the one with ``last`` all that are left of ``T``.
+
+This matches `spikeloom.datasets.encoders`: ``code >= word`` is ``value > word``, and ``when`` is
+``(2**B - value) * T``. Within a step, the spikes of the latency encoder are in the order of the host.
 
 An encoder with ``hold`` can also repeat an input that is the same in every step, as in direct coding: the host sends
 the spikes of one step with their values, and the encoder sends them in each of the ``T`` steps, in ascending order of
@@ -58,7 +65,7 @@ class EncoderParameters:
     Parameters
     ----------
     pixels
-        Pixels of the largest image, a power of two from 2 to 32768. The encoder stores two images: one is received
+        Pixels of the largest image, a power of two from 2 to 32768. The rate encoder stores two images: one is received
         while the other is sent.
     bits
         Bits of a pixel, 1 to 8, with ``2**bits`` as full scale. The rate encoder requires images of exactly this depth.
@@ -89,9 +96,9 @@ class EncoderParameters:
             raise TypeError(f"hold must be a bool, not {self.hold!r}")
 
     @property
-    def number_width(self) -> int:
-        """Width of the number stored per pixel."""
-        return max(self.bits, bits_for(self.steps))
+    def when_width(self) -> int:
+        """Width of ``when``: a step, and ``bits`` fractional bits."""
+        return self.bits + bits_for(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +116,7 @@ class EncoderSettings:
         if self.mode is EncoderMode.HOLD and not parameters.hold:
             raise ValueError("mode must not be HOLD for an encoder without hold")
         _integer("pixels", self.pixels, 1, parameters.pixels)
-        # Only the latency encoder stores steps.
+        # Only the latency encoder calculates with steps.
         _integer("steps", self.steps, 1, parameters.steps if self.mode is EncoderMode.LATENCY else 65536)
         # An image of one bit has the largest stride.
         _integer("stride", self.stride, 1, 1 << (parameters.bits - 1))
@@ -157,35 +164,52 @@ class EncoderModel:
 
     def _begin(self) -> None:
         self._code = (1 << self.parameters.bits) - 1
-        self._when = 0
+        self._when = self._step = 0
         # Pixels that are not named have no entry and never spike.
         self._kept: dict[int, int] = {}
 
     def feed(self, event: int, value: int = 1) -> list[int]:
         """Process ``event``, with its ``value`` if it is a spike, and return the events that the encoder sends.
 
-        In mode OFF this is the event itself. Otherwise the last TICK of a sample returns all events of the sample, and
-        other events return none.
+        In mode OFF this is the event itself. In mode LATENCY, it is the spike of a pixel, or the TICKs up to the step
+        of the next pixels. Otherwise the last TICK of a sample returns all events of the sample, and other events
+        return none.
         """
         settings, parameters = self.settings, self.parameters
         self.values = []
         if settings.mode is EncoderMode.OFF:
             self.values = [value] * (event >= 0)
             return [event]
+        if settings.mode is EncoderMode.LATENCY:
+            return self._late(event)
         if event >= 0:
             if event < settings.pixels:
-                late = self._when >> parameters.bits
-                number = {EncoderMode.RATE: self._code, EncoderMode.HOLD: value}
-                self._kept[event] = number.get(settings.mode, late)
+                self._kept[event] = value if settings.mode is EncoderMode.HOLD else self._code
             return []
         # Wraps around like the register of the RTL.
         self._code = (self._code - settings.stride) & ((1 << parameters.bits) - 1)
-        self._when += settings.stride * settings.steps
         if event == -1:
             return []
         events = self._sample()
         self._begin()
         return events
+
+    def _late(self, event: int) -> list[int]:
+        settings, bits = self.settings, self.parameters.bits
+        if event >= 0:
+            fires = event < settings.pixels and self._when >> bits == self._step
+            self.values = [1] * fires
+            return [event] * fires
+        last = settings.steps - 1
+        if event == -2:
+            ticks = [-1] * (last - self._step) + [-2]
+            self._begin()
+            return ticks
+        # Wraps around like the register of the RTL.
+        self._when = (self._when + settings.stride * settings.steps) % (1 << self.parameters.when_width)
+        passed = max(0, min(self._when >> bits, last) - self._step)
+        self._step += passed
+        return [-1] * passed
 
     def _sample(self) -> list[int]:
         settings, bits = self.settings, self.parameters.bits
@@ -202,7 +226,7 @@ class EncoderModel:
             for pixel in range(settings.pixels):
                 # A word is drawn for every pixel, named or not, so the noise of a pixel does not depend on the image.
                 word, kept = next(words), self._kept.get(pixel)
-                if kept is not None and (kept >= word if settings.mode is EncoderMode.RATE else kept == step):
+                if kept is not None and kept >= word:
                     events.append(pixel)
             events.append(-2 if step == settings.steps - 1 else -1)
         self.values = [1] * sum(event >= 0 for event in events)
