@@ -1,6 +1,7 @@
 """Links of the boards: each one offered has a design, and the identity names the link."""
 
 import dataclasses
+import re
 import sys
 
 import pytest
@@ -73,19 +74,70 @@ class UlpiEcho(Component):
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if isinstance(board.usb, UlpiPins)])
 def test_a_board_with_a_phy_for_usb_has_its_pins_and_clocks(name):
     board = BOARDS[name].with_link("usb")
+    assert isinstance(board.usb, UlpiPins)
     assert board.link == board.usb.where
-    assert board.buildable_fabric() == BOARDS[name].with_link("udp").buildable_fabric()
+    assert board.buildable_fabric().link == UDP_LINK
+    if LinkKind.UDP in board.links:
+        assert board.buildable_fabric() == BOARDS[name].with_link("udp").buildable_fabric()
     plan = board_plan(board, bytes(16), design=lambda board, identity: UlpiEcho())
     constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
     for pin in ("rst", "clk", "dir", "nxt", "stp", "data"):
         assert f"ulpi_0__{pin}__io" in constraints
-    assert 'PORT "ulpi_0__clk__io" 60000000.0 HZ' in constraints
+    clock = 'NET "phy_clock"' if board.usb.drives_clock else 'PORT "ulpi_0__clk__io"'
+    assert f"{clock} 60000000.0 HZ" in constraints
     assert 'NET "fabric_clock" ' in constraints
-    assert netlist.count("cell \\EHXPLLL ") == 1
+    # A clock that the FPGA makes is from a PLL of its own, and leaves through the register of a pin.
+    assert [netlist.count(f"cell \\{cell} ") for cell in ("EHXPLLL", "ODDRX1F")] == [
+        1 + board.usb.drives_clock,
+        board.usb.drives_clock,
+    ]
     assert "uart_0" not in constraints
     whole = LINES[LinkKind.USB].design(dataclasses.replace(board, fabric=FabricConfig(core=LEAN)), bytes(16))
     Fragment.get(whole, None)
     assert isinstance(whole, UlpiTop)
+    assert whole.registers == board.usb.registers
+
+
+@pytest.mark.parametrize("link", ["uart", "usb", "udp"])
+def test_a_board_starts_the_supply_of_its_pins(link):
+    """Both PHYs of the ButterStick have a bank: that for USB waits for its converter, that for Ethernet has none."""
+
+    class Nothing(Component):
+        def __init__(self):
+            super().__init__({"rx": In(1), "tx": Out(1)})
+
+        def elaborate(self, platform):
+            m = Module()
+            m.d.sync += self.tx.eq(~self.rx)
+            return m
+
+    designs = {"uart": Nothing, "usb": UlpiEcho, "udp": EthernetEcho}
+    board = BOARDS["butterstick"].with_link(link)
+    plan = board_plan(board, bytes(16), design=lambda board, identity: designs[link]())
+    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    assert ("vccio_ctrl_0__pdm__io[2]" in constraints) == (link != "udp")
+    assert ("vccio_ctrl_0__en__io" in constraints) == (link != "udp")
+    # 1.8 V for the PHY, from pulses of two thirds of the time, and 3.3 or 1.2 V for the first port.
+    lengths = re.findall(r"cell \$lt .*\n(?:.*\n)*?.*connect \\B .*?'([01]+)\n", netlist)
+    found = {int(length, 2) for length in lengths}
+    assert ({97, 688, 924} & found) == {"uart": {97, 688, 924}, "usb": {688, 924}, "udp": set()}[link]
+
+
+def test_the_share_of_a_pulse_for_a_voltage():
+    """By Kirchhoff at the feedback node; the bootloader of the ButterStick has 0.13 for about 3.3 V, 0.70 for 1.8 V."""
+    supply = BOARDS["butterstick"].supply
+    assert supply is not None
+    for volts, share in ((3.3, 0.13), (1.8, 0.70)):
+        found = supply.share(volts)
+        control_a = (supply.pulse_v * found - supply.feedback_v) / supply.control_ohm
+        feedback_a = (volts - supply.feedback_v) / supply.feedback_ohm
+        assert control_a + feedback_a == pytest.approx(supply.feedback_v / supply.set_ohm)
+        assert found == pytest.approx(share, abs=0.04)
+    assert supply.settle_s == pytest.approx(0.068)
+    with pytest.raises(
+        ValueError, match=r"^voltage of an I/O bank must be one that its converter can make, not 0.8 V$"
+    ):
+        supply.share(0.8)
 
 
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if isinstance(board.usb, UsbPins)])

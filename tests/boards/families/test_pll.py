@@ -14,6 +14,7 @@ from spikeloom.boards.families.pll import (
     ecp5_settings,
     gowin_settings,
     ice40_settings,
+    phy_clock,
     sdram_clock,
     usb_clocks,
 )
@@ -110,6 +111,27 @@ def test_clocks_that_a_usb_device_cannot_have():
     message = r"^Clock of the USB device must be within 0.20% of 48 MHz, but the PLL makes [\d.]+ MHz from 8\.039 MHz$"
     with pytest.raises(PllError, match=message):
         usb_clocks(m, "ecp5", 8.039e6, Signal())
+    Fragment.get(m, None)  # an unused module causes a warning
+
+
+@pytest.mark.parametrize("input_hz", [30e6, 60e6])
+def test_the_clock_of_a_phy(input_hz):
+    m = Module()
+    clock = phy_clock(m, "ecp5", input_hz, source := Signal(), runs := Signal())
+    assert clock.name == "phy_clock"
+    m.d.usb += Signal().eq(1)
+    text = rtlil.convert(m, ports=[source, runs])
+    values = {name: int(value) for name, value in re.findall(r"parameter .(\w+_DIV) (\d+)", text)}
+    assert input_hz / values["CLKI_DIV"] * values["CLKOP_DIV"] / values["CLKOS_DIV"] == 60e6
+
+
+def test_clocks_that_a_phy_cannot_have():
+    m = Module()
+    with pytest.raises(PllError, match=r"^PLL of a PHY for USB must be that of an ECP5, not of the family ice40$"):
+        phy_clock(m, "ice40", 12e6, Signal(), Signal())
+    message = r"^Clock of a PHY for USB must be 60 MHz, but the PLL makes [\d.]+ MHz from 31\.7 MHz$"
+    with pytest.raises(PllError, match=message):
+        phy_clock(m, "ecp5", 31.7e6, Signal(), Signal())
     Fragment.get(m, None)  # an unused module causes a warning
 
 

@@ -375,6 +375,23 @@ def test_enumeration_at_high_speed():
     assert found == [FAST.windows_set[:10]]
 
 
+class SwappedBytes(FastBytes):
+    """A PHY with registers of its own."""
+
+    def made(self, module, byte_cycles, faults):
+        device = module.UlpiDevice(NAMED, registers=((0x39, 6),))
+        return device, UlpiHost(device), HIGH_SPEED_HZ
+
+
+@pytest.mark.usefixtures("short_times")
+def test_registers_of_a_phy_are_written_first():
+    bench = SwappedBytes()
+    bench.until(lambda: bench.host.chirps, 20_000)
+    assert bench.host.chirps
+    assert bench.host.registers[0x39] == 6
+    assert next(iter(bench.host.registers)) == 0x39
+
+
 @pytest.mark.usefixtures("short_times")
 def test_the_pace_of_high_speed():
     """Thirteen packets of 512 bytes in a microframe of 125 us, in either direction; a short one only at the end."""

@@ -36,6 +36,7 @@ _SOURCES = {
     "iceprog": _Source("apt install fpga-icestorm"),
     "dfu-util": _Source("apt install dfu-util"),
     "tinyprog": _Source("pip install tinyprog"),
+    "apollo": _Source("pip install apollo-fpga"),
     "icesprog": _Source("the program is on github.com/wuxx/icesugar, in tools"),
 }
 

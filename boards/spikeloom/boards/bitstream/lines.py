@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.build import Attrs
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 
 from spikeloom.boards.families.flow import ToolError
-from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, received_clock, usb_clocks
+from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, phy_clock, received_clock, usb_clocks
 from spikeloom.boards.targets.board import BoardDescription, UlpiPins
 from spikeloom.sim.host.ethernet import ETHERNET_HZ
 from spikeloom.sim.host.identity import LinkKind
@@ -55,7 +55,27 @@ def _uart_design(board: BoardDescription, identity: bytes) -> Component:
     )
 
 
+def _add_supply(m: Module, platform: Any, board: BoardDescription) -> Any:
+    """Start the converters of I/O banks that the link needs; return whether they have started, 1 without any."""
+    from spikeloom.hdl.tech.supply import SupplyControl
+
+    supply = board.supply
+    if supply is None or board.link_kind not in supply.volts:
+        return Const(1)
+    m.submodules.supply = control = SupplyControl(
+        tuple(supply.share(volts) for volts in supply.volts[board.link_kind]),
+        settle_cycles=round(supply.settle_s * board.clock_hz),
+        start_cycles=round(supply.start_s * board.clock_hz),
+    )
+    pins = platform.request(supply.resource, 0, dir="-")
+    m.submodules.supply_buffer = pulses = io.Buffer("o", pins.pdm)
+    m.submodules.supply_enable_buffer = enable = io.Buffer("o", pins.en)
+    m.d.comb += [pulses.o.eq(control.pulses), enable.o.eq(control.enable)]
+    return control.is_good
+
+
 def _connect_uart(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
+    _add_supply(m, platform, board)
     uart = _serial_line(platform, board)
     m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
     m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
@@ -84,15 +104,17 @@ def _usb_design(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top.ulpi_top import UlpiTop
     from spikeloom.hdl.top.usb_top import UsbTop
 
-    top = UlpiTop if isinstance(board.usb, UlpiPins) else UsbTop
-    return top(board.buildable_fabric(), board.usb_device, identity, clock_hz=round(board.clock_hz))
+    fabric, clock_hz = board.buildable_fabric(), round(board.clock_hz)
+    if isinstance(board.usb, UlpiPins):
+        return UlpiTop(fabric, board.usb_device, identity, clock_hz=clock_hz, registers=board.usb.registers)
+    return UsbTop(fabric, board.usb_device, identity, clock_hz=clock_hz)
 
 
 def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
     assert board.usb is not None
     assert oscillator is not None
     if isinstance(board.usb, UlpiPins):
-        _connect_ulpi(m, platform, board, board.usb, design)
+        _connect_ulpi(m, platform, board, board.usb, design, oscillator)
         return
     fast, slow = usb_clocks(m, board.flow.pll, board.oscillator_hz, oscillator)
     platform.add_clock_constraint(fast, USB_HZ)
@@ -114,21 +136,34 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
     ]
 
 
-def _connect_ulpi(m: Module, platform: Any, board: BoardDescription, usb: UlpiPins, design: Any) -> None:
+def _connect_ulpi(
+    m: Module, platform: Any, board: BoardDescription, usb: UlpiPins, design: Any, oscillator: Any
+) -> None:
     pins = platform.request(usb.resource, usb.number, dir="-")
-    # The PHY is reset with the fabric. Its clock is stable, and the first command allowed, some time later.
+    # The PHY is reset with the fabric, and until its pins have their supply. Its clock is stable, and the first command
+    # allowed, some time later.
     start, whole = (round(seconds * board.clock_hz) for seconds in (_ULPI_START_S, _ULPI_START_S + _PHY_RESET_S))
     count = Signal(range(whole + 1), init=whole)
     runs = Signal()
+    is_supplied = _add_supply(m, platform, board)
     with m.If(count != 0):
-        m.d.sync += count.eq(count - 1)
+        m.d.sync += count.eq(count - is_supplied)
     with m.Else():
         m.d.sync += runs.eq(1)
     m.submodules.phy_reset_buffer = reset = io.Buffer("o", pins.rst)
     m.d.comb += reset.o.eq(count > start)
-    m.submodules.phy_clock_buffer = clock_buffer = io.Buffer("i", pins.clk)
-    received_clock(m, clock_buffer.i, runs, "usb")
-    platform.add_clock_constraint(pins.clk.io, HIGH_SPEED_HZ)
+    if usb.drives_clock:
+        platform.add_clock_constraint(
+            phy_clock(m, board.flow.pll, board.oscillator_hz, oscillator, runs), HIGH_SPEED_HZ
+        )
+        # From a register at the pin. Those of the other pins are farther away, so that their outputs change after the
+        # edge of this clock at which the PHY samples the levels before.
+        m.submodules.phy_clock_buffer = clock_output = io.DDRBuffer("o", pins.clk, o_domain="usb")
+        m.d.comb += [clock_output.o[0].eq(1), clock_output.o[1].eq(0)]
+    else:
+        m.submodules.phy_clock_buffer = clock_buffer = io.Buffer("i", pins.clk)
+        received_clock(m, clock_buffer.i, runs, "usb")
+        platform.add_clock_constraint(pins.clk.io, HIGH_SPEED_HZ)
     m.submodules.data_buffer = data = io.Buffer("io", pins.data)
     m.submodules.dir_buffer = direction = io.Buffer("i", pins.dir)
     m.submodules.nxt_buffer = nxt = io.Buffer("i", pins.nxt)

@@ -12,7 +12,7 @@ from typing import Any
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, IOValue, Module, ResetSignal, Signal, Value
 from amaranth.lib.cdc import ResetSynchronizer
 
-from spikeloom.sim.host.usb import FULL_SPEED_HZ
+from spikeloom.sim.host.usb import FULL_SPEED_HZ, HIGH_SPEED_HZ
 
 __all__ = [
     "PLLS",
@@ -23,6 +23,7 @@ __all__ = [
     "ecp5_settings",
     "gowin_settings",
     "ice40_settings",
+    "phy_clock",
     "pll_clock",
     "received_clock",
     "sdram_clock",
@@ -365,6 +366,29 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     m.submodules.usb_reset = ResetSynchronizer(~locked, domain="usb")
     m.d.comb += [ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)]
     return fast, slow
+
+
+def phy_clock(m: Module, family: str, input_hz: float, source: Value, runs: Signal) -> Signal:
+    """Add the domain ``usb`` at `HIGH_SPEED_HZ` to ``m``, for a PHY that takes its clock from the FPGA.
+
+    Return the clock, to which the caller adds a constraint. It is from a PLL of its own; the domain is in reset until
+    this has locked and ``runs`` is high. Raises `PllError` if the PLL cannot generate exactly this clock from
+    ``source`` at ``input_hz``: USB allows 0.05 %, including the oscillator.
+    """
+    if family != "ecp5":
+        raise PllError(f"PLL of a PHY for USB must be that of an ECP5, not of the family {family}")
+    settings = ecp5_settings(input_hz, HIGH_SPEED_HZ)
+    if round(settings.output_hz) != HIGH_SPEED_HZ:
+        raise PllError(
+            f"Clock of a PHY for USB must be {HIGH_SPEED_HZ / 1e6:g} MHz, but the PLL makes "
+            f"{settings.output_hz / 1e6:g} MHz from {input_hz / 1e6:g} MHz"
+        )
+    clock, locked = Signal(name="phy_clock"), Signal(name="phy_locked")
+    m.domains.usb = ClockDomain("usb")
+    m.submodules.phy_pll = _ecp5_pll(settings, input_hz, source, clock, locked)
+    m.submodules.usb_reset = ResetSynchronizer(~(locked & runs), domain="usb")
+    m.d.comb += ClockSignal("usb").eq(clock)
+    return clock
 
 
 def received_clock(m: Module, source: Value, runs: Signal, domain: str = "ethernet") -> None:

@@ -1,7 +1,7 @@
 """Description of a board: FPGA, pins, clock and links to the host."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from amaranth.build import Platform
@@ -27,6 +27,7 @@ __all__ = [
     "EthernetPins",
     "SdramPins",
     "SerialPins",
+    "SupplyPins",
     "UlpiPins",
     "UsbPins",
 ]
@@ -91,14 +92,64 @@ class UlpiPins:
     where : str
         Location in words, for display.
     resource : str
-        Name of the platform's resource, in which ``clk`` is an input: the PHY makes the clock.
+        Name of the platform's resource.
     number : int
         Number of the resource.
+    drives_clock : bool
+        Whether the FPGA makes the clock, and ``clk`` of the resource is an output; else the PHY makes it.
+    registers : tuple of pairs of int
+        Address and value of each register of this PHY that is written first.
     """
 
     where: str
     resource: str = "ulpi"
     number: int = 0
+    drives_clock: bool = False
+    registers: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupplyPins:
+    """Converters that supply I/O banks, whose voltages the FPGA sets by pulses (`spikeloom.hdl.tech.supply`).
+
+    Each converter holds its feedback node at ``feedback_v``. From there, ``set_ohm`` leads to ground,
+    ``feedback_ohm`` to the supply, and ``control_ohm`` to the pulses, with ``filter_farad`` behind it.
+
+    Parameters
+    ----------
+    volts : mapping of LinkKind to tuple of float
+        For each link that needs these banks, the voltage of each converter.
+    resource : str
+        Name of the platform's resource, with the members ``pdm`` and ``en``.
+    pulse_v : float
+        Voltage of a pin that is high.
+    start_s : float
+        Time in which an enabled converter starts, in seconds.
+    """
+
+    volts: Mapping[LinkKind, tuple[float, ...]]
+    feedback_v: float
+    set_ohm: float
+    feedback_ohm: float
+    control_ohm: float
+    filter_farad: float
+    resource: str = "vccio_ctrl"
+    pulse_v: float = 3.3
+    start_s: float = 2e-3
+
+    def share(self, volts: float) -> float:
+        """Return the share of the time in which the pulses of a converter are high, for a voltage of ``volts``."""
+        set_a = self.feedback_v / self.set_ohm
+        feedback_a = (volts - self.feedback_v) / self.feedback_ohm
+        control_v = self.feedback_v + (set_a - feedback_a) * self.control_ohm
+        if not 0 <= control_v <= self.pulse_v:
+            raise ValueError(f"voltage of an I/O bank must be one that its converter can make, not {volts!r} V")
+        return control_v / self.pulse_v
+
+    @property
+    def settle_s(self) -> float:
+        """Time after which the filters have settled to a part in 10,000, in seconds."""
+        return 10 * self.control_ohm * self.filter_farad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +262,8 @@ class BoardDescription:
         Addresses of the board on this Ethernet.
     sdram : SdramPins, optional
         SDRAM for weights. The oscillator must be at a PLL then, as for ``pll_hz``.
+    supply : SupplyPins, optional
+        Converters of I/O banks that the FPGA must start.
     line : str
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
@@ -241,6 +294,7 @@ class BoardDescription:
     ethernet: EthernetPins | None = None
     ethernet_device: EthernetParameters = field(default_factory=EthernetParameters)
     sdram: SdramPins | None = None
+    supply: SupplyPins | None = None
     line: str = ""
     pll_hz: float | None = None
     fills_device: bool = False

@@ -1,5 +1,6 @@
 """Boards with a Lattice ECP5."""
 
+from amaranth.build import Attrs
 from amaranth.vendor import LatticePlatform
 from amaranth_boards.butterstick import ButterStickPlatform
 from amaranth_boards.colorlight_5a75b_r7_0 import Colorlight_5A75B_R70Platform
@@ -10,6 +11,7 @@ from amaranth_boards.icesugar_pro import ICESugarProPlatform
 from amaranth_boards.logicbone import Logicbone85FPlatform, LogicbonePlatform
 from amaranth_boards.orangecrab_r0_1 import OrangeCrabR0_1Platform
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
+from amaranth_boards.resources import ULPIResource
 from amaranth_boards.supercon19badge import Supercon19BadgePlatform
 from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 from amaranth_boards.versa_ecp5 import VersaECP5Platform
@@ -22,9 +24,12 @@ from spikeloom.boards.targets.board import (
     EthernetPins,
     SdramPins,
     SerialPins,
+    SupplyPins,
     UlpiPins,
     UsbPins,
 )
+from spikeloom.boards.targets.cynthion import CYNTHION_PHY_REGISTERS, CynthionPlatform
+from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["ECP5_BOARDS"]
 
@@ -33,6 +38,27 @@ class _Supercon19Badge(Supercon19BadgePlatform):
     """Works around amaranth-boards 0.0.21, which passes each option twice here, so that no build accepts them."""
 
     toolchain_prepare = LatticePlatform.toolchain_prepare
+
+
+class _ButterStick(ButterStickPlatform):
+    """Its PHY with the standard of an I/O bank at 1.8 V, as in the board's bootloader."""
+
+    resources = [
+        *(resource for resource in ButterStickPlatform.resources if resource.name != "usb"),
+        ULPIResource(
+            "ulpi",
+            0,
+            data="B9 C6 A7 E9 A8 D9 C10 C7",
+            clk="B6",
+            clk_dir="o",
+            dir="A6",
+            nxt="B8",
+            stp="C8",
+            rst="C9",
+            rst_invert=True,
+            attrs=Attrs(IO_TYPE="LVCMOS18", SLEWRATE="FAST"),
+        ),
+    ]
 
 
 _GENERAL_HZ = {
@@ -195,11 +221,32 @@ ECP5_BOARDS = (
         name="butterstick",
         title="ButterStick r1.0",
         device_name="LFE5UM5G-85F",
-        platform=ButterStickPlatform,
+        platform=_ButterStick,
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         serial=SerialPins(rx="S0", tx="S1", connector=("syzygy", 0), where="SYZYGY port 0, S0 (RX) and S1 (TX)"),
         ethernet=_ethernet(rx_delay_s=2e-9),
+        usb=UlpiPins(where="its USB-C connector", drives_clock=True),
+        # SYZYGY ports 0 and 1, and the bank of the PHY. A port without use has the lowest voltage of the standard.
+        supply=SupplyPins(
+            volts={LinkKind.UART: (3.3, 1.2, 1.8), LinkKind.USB: (1.2, 1.2, 1.8)},
+            feedback_v=0.6,
+            set_ohm=13_000,
+            feedback_ohm=53_600,
+            control_ohm=68_000,
+            filter_farad=0.1e-6,
+        ),
         flash_command=("dfu-util", "--alt", "0", "--download", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="cynthion",
+        title="Great Scott Gadgets Cynthion r1.4",
+        device_name="LFE5U-12F",
+        platform=CynthionPlatform,
+        pll_hz=_GENERAL_HZ["LFE5U-12F"],
+        # The debug controller has the port CONTROL, with the serial line and the loader. TARGET C shares its lines with
+        # TARGET A.
+        usb=UlpiPins(where="its port AUX", drives_clock=True, registers=CYNTHION_PHY_REGISTERS),
+        flash_command=("apollo", "configure", "{bitstream}"),
     ),
     BoardDescription(
         name="logicbone-45f",

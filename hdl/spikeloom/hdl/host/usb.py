@@ -45,6 +45,7 @@ __all__ = [
     "ULPI_PATIENCE",
     "ULPI_PINS",
     "USB_PINS",
+    "PhyRegisters",
     "UlpiDevice",
     "UlpiLine",
     "UsbDevice",
@@ -59,6 +60,9 @@ ULPI_PATIENCE = 120
 
 ULPI_PINS = {"data_i": In(8), "data_o": Out(8), "data_oe": Out(1), "dir": In(1), "nxt": In(1), "stp": Out(1)}
 """Members of a component with the pins of a PHY; `UlpiLine` describes them."""
+
+PhyRegisters = tuple[tuple[int, int], ...]
+"""Address and value of each register of a PHY."""
 
 _PHY_PINS = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1)}
 
@@ -136,6 +140,8 @@ class UlpiDevice(wiring.Component):
     ----------
     parameters
         Contents of the descriptors; ``high_speed`` is set.
+    registers
+        Address and value of each register of the PHY, beside those of the standard, that is written first.
 
     Members
     -------
@@ -151,8 +157,8 @@ class UlpiDevice(wiring.Component):
         Bytes to the host, as frames that end with a zero byte.
     """
 
-    def __init__(self, parameters: UsbParameters) -> None:
-        self.parameters = replace(parameters, high_speed=True)
+    def __init__(self, parameters: UsbParameters, *, registers: PhyRegisters = ()) -> None:
+        self.parameters, self.registers = replace(parameters, high_speed=True), registers
         super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
@@ -164,7 +170,7 @@ class UlpiDevice(wiring.Component):
             stp=SimpleNamespace(o=self.stp),
         )
         # The board has its supply from the bus, or a supply of its own: either way, LUNA need not watch VBUS.
-        platform = SimpleNamespace(ignore_phy_vbus=True, device="")
+        platform = SimpleNamespace(ignore_phy_vbus=True, device="", ulpi_extra_registers=dict(self.registers))
         device, from_host, to_host = _add_device(m, self.parameters, lambda: bus, platform)
         m.d.comb += device.connect.eq(1)
         _connect_bytes(m, self, from_host, to_host, ULPI_PATIENCE)
@@ -465,6 +471,8 @@ class UlpiLine(wiring.Component):
     ----------
     parameters
         Contents of the descriptors; ``high_speed`` is set.
+    registers
+        Address and value of each register of the PHY, beside those of the standard, that is written first.
 
     Members
     -------
@@ -476,13 +484,13 @@ class UlpiLine(wiring.Component):
         Bytes to the host, in the domain ``sync``.
     """
 
-    def __init__(self, parameters: UsbParameters) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: UsbParameters, *, registers: PhyRegisters = ()) -> None:
+        self.parameters, self.registers = parameters, registers
         super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.device = device = UlpiDevice(self.parameters)
+        m.submodules.device = device = UlpiDevice(self.parameters, registers=self.registers)
         m.d.comb += [
             *(device.data_i.eq(self.data_i), device.dir.eq(self.dir), device.nxt.eq(self.nxt)),
             *(self.data_o.eq(device.data_o), self.data_oe.eq(device.data_oe), self.stp.eq(device.stp)),

@@ -8,7 +8,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from spikeloom.hdl.host.usb import ULPI_PINS, UlpiLine
+from spikeloom.hdl.host.usb import ULPI_PINS, PhyRegisters, UlpiLine
 from spikeloom.hdl.top.top import add_fabric, top_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
@@ -32,6 +32,8 @@ class UlpiTop(wiring.Component):
         16 bytes that identify the build.
     clock_hz
         Clock frequency of the fabric in the identity; 0 Hz if unknown.
+    registers
+        Registers of the PHY that are written first, as for `UlpiDevice`.
 
     Members
     -------
@@ -43,16 +45,23 @@ class UlpiTop(wiring.Component):
     """
 
     def __init__(
-        self, fabric: FabricConfig, usb: UsbParameters, build_hash: bytes = bytes(16), *, clock_hz: int = 0
+        self,
+        fabric: FabricConfig,
+        usb: UsbParameters,
+        build_hash: bytes = bytes(16),
+        *,
+        clock_hz: int = 0,
+        registers: PhyRegisters = (),
     ) -> None:
         self.fabric = fabric
         self.usb = usb
+        self.registers = registers
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.USB, clock_hz=clock_hz)
         super().__init__({**ULPI_PINS, **top_members(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.line = line = UlpiLine(self.usb)
+        m.submodules.line = line = UlpiLine(self.usb, registers=self.registers)
         pins = [
             line.data_i.eq(self.data_i),
             line.dir.eq(self.dir),

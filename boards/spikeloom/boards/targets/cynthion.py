@@ -1,0 +1,43 @@
+"""Platform of the Cynthion r1.4, of which amaranth-boards has none: the pins that a fabric uses.
+
+The pins are those of Great Scott Gadgets' platform file ``cynthion_r1_4.py``. The port AUX has other pins in revisions
+before 1.4.
+"""
+
+from typing import ClassVar
+
+from amaranth.build import Attrs, Clock, Connector, Pins, Resource
+from amaranth.vendor import LatticePlatform
+from amaranth_boards.resources import UARTResource, ULPIResource
+
+__all__ = ["CYNTHION_PHY_REGISTERS", "CynthionPlatform"]
+
+CYNTHION_PHY_REGISTERS = ((0x39, 0b000110),)
+"""Address and value: its USB3343 has D+ and D- at each other's places, and exchanges them by this register."""
+
+
+class CynthionPlatform(LatticePlatform):
+    """Oscillator, serial line to the debug controller, and the PHY of the port AUX."""
+
+    device = "LFE5U-12F"
+    package = "BG256"
+    speed = "8"
+    default_clk = "clk60"
+    resources = [
+        Resource("clk60", 0, Pins("A8", dir="i"), Clock(60e6), Attrs(IO_TYPE="LVCMOS33")),
+        UARTResource(0, rx="R14", tx="T14", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
+        ULPIResource(
+            "ulpi",
+            0,
+            data="F16 G15 G16 H15 J15 J16 K15 K16",
+            clk="D16",
+            clk_dir="o",
+            dir="E16",
+            nxt="F15",
+            stp="E15",
+            rst="J13",
+            rst_invert=True,
+            attrs=Attrs(IO_TYPE="LVCMOS33", SLEWRATE="FAST"),
+        ),
+    ]
+    connectors: ClassVar[list[Connector]] = []
