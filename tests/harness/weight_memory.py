@@ -158,18 +158,19 @@ class MemoryBench(Elaboratable):
         idle: float = 0.0,
         stall: float = 0.0,
         long_stall: int = 0,
+        streams: tuple | None = None,
     ) -> list[list[int]]:
         """Request ``rows``, each ``(address, length)`` with ``length`` + 1 words, and return their words.
 
         Requests run ahead by at most 9 rows, as those of a core do. After half of the rows, no word is taken for
-        ``long_stall`` cycles.
+        ``long_stall`` cycles. ``streams`` are those of requests and words, by default those of the memory.
         """
-        memory = self.memory
+        asks, gives = streams or (self.memory.rows, self.memory.words)
         words = [word for _, length in rows for word in [None] * (length + 1)]
         ends = np.cumsum([length + 1 for _, length in rows])
         found: list[int] = []
         asked, valid, ready, waits = 0, False, False, 0
-        sampled = Cat(memory.rows.ready, memory.words.valid, memory.words.payload)
+        sampled = Cat(asks.ready, gives.valid, gives.payload)
         while len(found) < len(words):
             complete = int(np.searchsorted(ends, len(found), side="right"))
             if complete == len(rows) // 2 and long_stall:
@@ -181,10 +182,10 @@ class MemoryBench(Elaboratable):
             assign(
                 ctx,
                 [
-                    (memory.rows.valid, valid),
-                    (memory.rows.payload.address, address),
-                    (memory.rows.payload.length, length),
-                    (memory.words.ready, ready),
+                    (asks.valid, valid),
+                    (asks.payload.address, address),
+                    (asks.payload.length, length),
+                    (gives.ready, ready),
                 ],
             )
             _, _, bits = await ctx.tick().sample(sampled)
@@ -193,6 +194,6 @@ class MemoryBench(Elaboratable):
                 asked, valid = asked + 1, False
             if ready and bits >> 1 & 1:
                 found.append(bits >> 2)
-        assign(ctx, [(memory.rows.valid, 0), (memory.words.ready, 0)])
+        assign(ctx, [(asks.valid, 0), (gives.ready, 0)])
         starts = [0, *ends[:-1].tolist()]
         return [found[start : start + length + 1] for start, (_, length) in zip(starts, rows, strict=True)]
