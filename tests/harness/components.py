@@ -16,6 +16,7 @@ from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.lfsr import Lfsr
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.arbiter import ArbiterParameters
 from spikeloom.sim.sdram.chips import BOARDS
 from spikeloom.sim.sdram.parameters import SdramParameters
 from spikeloom.sim.sdram.weights import WeightMemoryParameters
@@ -116,6 +117,13 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "Gearbox": WEIGHTS,
     "SelfTest": WEIGHTS,
     "WeightMemory": [{**of, "number": 1} for of in WEIGHTS],
+    "RowArbiter": [
+        {
+            "parameters": ArbiterParameters(cores=cores, address_bits=6, row_words=9),
+            "weights": replace(WEIGHTS[1]["parameters"], words=cores << 6, row_words=9),
+        }
+        for cores in (2, 5)
+    ],
     "BlockMemory": [{"width": 21, "depth": 300, "part": 8}, {"width": 7, "depth": 40}],
     "SinglePortMemory": [{"width": 8, "depth": 300}, {"width": 20, "depth": 20_000}],
     "DistributedMemory": [{"width": 7, "depth": 16}, {"width": 4, "depth": 30}],

@@ -281,7 +281,7 @@ def test_most_widths_are_evaluated():
                 seen.add(node.name)
     assert seen == set(EXAMPLES)
     assert checked > 300
-    several_fields = {"SpikeEmitter.packets", "SpikeEmitter.local", "StreamSequencer.i"}
+    several_fields = {"SpikeEmitter.packets", "SpikeEmitter.local", "StreamSequencer.i", "RowArbiter.requests"}
     of_all_tiles = {"LifEngine.sources", "LifEngine.sinks"}
     assert left == several_fields | of_all_tiles
 

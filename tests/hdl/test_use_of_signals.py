@@ -189,6 +189,11 @@ MESH = FabricConfig(
 )
 READ_BACK = replace(GRADED, read_back=True)
 STREAMED = replace(GRADED, weight_memory="sdram")
+SHARED = FabricConfig(
+    tiles=(None, STREAMED, STREAMED),
+    mesh=MeshParameters(columns=3, rows=1),
+    sdram=EXAMPLES["SdramController"][0]["parameters"],
+)
 SINGLE = FabricConfig(core=MESHED, **UNITS)
 
 
@@ -211,6 +216,7 @@ DESIGNS = {
     "core": lambda: LifCore(READ_BACK),
     "core of maps": lambda: LifCore(MAPS),
     "core of SDRAM": lambda: LifCore(replace(STREAMED, read_back=True)),
+    "mesh of SDRAM": lambda: Tiles(SHARED),
     "tiles of SDRAM": lambda: Tiles(FabricConfig(core=STREAMED, sdram=EXAMPLES["SdramController"][0]["parameters"])),
     "core of a mesh": lambda: LifCore(replace(READ_BACK, destinations=4)),
     "answers of several tiles": lambda: AnswerEncoder(9, 12, graded=True, several=True, latency=3),
@@ -260,6 +266,11 @@ LEFT_OUT = {
     "(core|tiles) of SDRAM": (
         rf"{_CORE_1}engine\.accumulator\.load__read_data",
         rf"((weight_memory|core_1)\.)?{_PLANE}|{_CORE_1}({_MESH_ONLY}|engine\.(waiting|accumulator\.{_LOAD}))",
+    ),
+    "mesh of SDRAM": (
+        r"configuration_2\.after__read_data|core_\d\.engine\.accumulator\.load__read_data|weight_memory\.clear",
+        rf"configuration_2\.after__tile|(weight_memory|core_\d)\.{_PLANE}|core_\d\.engine\.accumulator\.{_LOAD}"
+        r"|mesh\.router_\d_\d\.taken",
     ),
     # The unit has memories of one sample only; the tile uses the other signals of the engine.
     "AttentionUnit .": ("", r"engine\.(key|feature)_(head|read)"),
@@ -330,7 +341,9 @@ UNUSED_BITS = {
     # Requests of a weight memory read or write only, few bursts, and no words beyond those of the core.
     "Gearbox .|SelfTest .": "(requests|writes)__payload",
     "WeightMemory .": r"((gearbox|test)\.)?(requests|writes)__payload|address|burst|larger|of_host|wrong",
-    "tiles of SDRAM": rf"{_FABRIC}|steps_done|weight_memory\.(.*__payload|address|burst|of_host|wrong)",
+    "(tiles|mesh) of SDRAM": (
+        rf"{_FABRIC}|steps_done|weight_stage\.here__index|weight_memory\.(.*__payload|address|burst|of_host|wrong)"
+    ),
     # Registers have whole bytes, and ports of fabrics the usual widths.
     "core.*|axi": _STATUS,
     "((usb|ulpi) )?top": rf"{_FABRIC}|fabric\.bridge\.spikes\.event|link\.sender\.write_address",

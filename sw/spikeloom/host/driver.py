@@ -174,10 +174,10 @@ class Board:
                 "for this board, and suspect its memory or supply if that does not help"
             )
 
-    def _check_weights(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
-        """Raise `DriverError` unless the SDRAM holds ``words`` from index 0 on, by the checksum of the board."""
-        data = _whole_bursts(words).tobytes()
-        self._write_sdram(checksum_first=0, checksum_bursts=len(data) // weights.sdram.burst_bytes, control=1)
+    def _check_weights(self, weights: WeightMemoryParameters, words: NDArray[np.uint8], start: int) -> None:
+        """Raise `DriverError` unless the SDRAM holds ``words`` from byte ``start`` on, by the checksum of the board."""
+        data, size = _whole_bursts(words).tobytes(), weights.sdram.burst_bytes
+        self._write_sdram(checksum_first=start // size, checksum_bursts=len(data) // size, control=1)
         while self._sdram_flag("busy"):
             pass
         (found,), expected = self._sdram("checksum"), checksum(data)
@@ -188,13 +188,13 @@ class Board:
                 f"0x{expected:08x}): load again, and suspect the board's memory or supply if it happens again"
             )
 
-    def _check_room(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
-        """Raise `DriverError` unless the chip of the board, whose size is probed, has room for ``words``."""
+    def _check_room(self, weights: WeightMemoryParameters, end: int) -> None:
+        """Raise `DriverError` unless the chip of the board, whose size is probed, has ``end`` bytes."""
         (larger,) = self._sdram("larger")
         room = weights.sdram.burst_bytes << weights.sdram.least_address_bits + larger.bit_count()
-        if words.size > room:
+        if end > room:
             raise DriverError(
-                f"the board's SDRAM has {room >> 20:,} MB, but the weights need {-(-words.size >> 20):,} MB: "
+                f"the board's SDRAM has {room >> 20:,} MB, but the weights need {-(-end >> 20):,} MB: "
                 "use a board with a larger memory"
             )
 
@@ -219,14 +219,16 @@ class Board:
         if has_sdram and self._fabric is None and image.memory in in_memory:
             raise DriverError("the fabric must be given to load weights into SDRAM, not None")
         weights = None if self._fabric is None else self._fabric.weights
-        lies_there = None if weights is None or self._fabric is None else self._fabric.core.sdram_memory
+        lies_there = None if self._fabric is None else self._fabric.streamed.get(image.tile)
         if weights is None or lies_there is None or not has_sdram or image.memory != lies_there.number:
             self.write_memory(image.tile, image.memory, image.words)
             return
-        self._check_room(weights, image.words)
+        assert self._fabric is not None
+        start = self._fabric.weight_slices[image.tile] * weights.word_bytes
+        self._check_room(weights, start + image.words.size)
         self._write_sdram(control=2)  # an earlier loss does not matter any more
         self.write_memory(image.tile, image.memory, _whole_bursts(image.words))
-        self._check_weights(weights, image.words)
+        self._check_weights(weights, image.words, start)
 
     def read_memory(self, tile: int, memory: int, *, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
         """Return ``count`` words ``(count, planes)`` of a memory from ``first`` on, all of them by default.

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.compiler.program import Program
+from spikeloom.compiler.program import MemoryImage, Program
 from spikeloom.host.transport import Closing
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
 from spikeloom.sim.host.messages import Messages
+from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
@@ -166,30 +168,32 @@ class CompiledSimulator(Closing):
         sets = (host.get(f"{kind}_destinations", 0) for kind in ("spike", "tick", "ack"))
         latency = program.fabric.configuration_latency
         self._library.relations(self._handle, latency, host.get("sources", 1), host.get("sinks", 1), *sets)
-        weights = program.fabric.weights
-        in_sdram = program.fabric.core.sdram_memory if weights is not None else None
-        number = None if in_sdram is None else in_sdram.number
+        weights, streamed = program.fabric.weights, program.fabric.streamed
+        in_sdram = [image for image in program.memories if _lies_in(streamed, image)]
+        if weights is not None and in_sdram and not self._has_memory:
+            slices = program.fabric.weight_slices
+            self._power_up(
+                weights, max((slices[image.tile] + len(image.words)) * weights.word_bytes for image in in_sdram)
+            )
         for image in program.memories:
-            if weights is None or image.memory != number:
+            if weights is None or not _lies_in(streamed, image):
                 self.write_memory(image.memory, image.words, tile=image.tile)
             else:
-                self._load_sdram(weights, image.words)
+                self._load_sdram(weights, image, program.fabric.weight_slices[image.tile])
         for tile, name, value in program.registers:
             if tile != BRIDGE_TILE:
                 self.write_register(name, value, tile=tile)
 
     # Weights in SDRAM.
 
-    def _load_sdram(self, weights: WeightMemoryParameters, words: NDArray[np.uint8]) -> None:
-        """Write ``words`` ``(n, planes)``, and compare the checksum that the design computes."""
+    def _load_sdram(self, weights: WeightMemoryParameters, image: MemoryImage, start: int) -> None:
+        """Write ``image``, which begins with word ``start`` of the memory, and compare the checksum that the design
+        computes."""
+        words, burst = image.words, weights.sdram.burst_bytes
         data = np.zeros((len(words) + -len(words) % weights.words_per_burst, weights.word_bytes), np.uint8)
         data[: len(words), : words.shape[1]] = words
-        if not self._has_memory:
-            self._power_up(weights, data.size)
-        self._library.write_words(
-            self._handle, CORE_TILE, self._weights_memory, data.ctypes.data, len(data), data.shape[1]
-        )
-        for name, value in (("first", 0), ("bursts", data.size // weights.sdram.burst_bytes)):
+        self._library.write_words(self._handle, image.tile, image.memory, data.ctypes.data, len(data), data.shape[1])
+        for name, value in (("first", start * weights.word_bytes // burst), ("bursts", data.size // burst)):
             self._write_sdram(f"checksum_{name}", value)
         self._write_sdram("control", 1)
         while self._sdram_flag("busy"):
@@ -215,13 +219,6 @@ class CompiledSimulator(Closing):
         if self._sdram_flag("failed"):
             wrong = self._read(SDRAM.register("wrong"), CORE_TILE, SDRAM_MEMORY)
             raise SimulationError(f"the self-test of the simulated SDRAM has failed, wrong bits {wrong:#x}")
-
-    @property
-    def _weights_memory(self) -> int:
-        assert self._fabric is not None
-        memory = self._fabric.core.sdram_memory
-        assert memory is not None
-        return memory.number
 
     def _write_sdram(self, name: str, value: int) -> None:
         register = SDRAM.register(name)
@@ -355,6 +352,11 @@ class CompiledSimulator(Closing):
         # The queues beside an SDRAM belong to the harness.
         names = [name for name in self._library.memory_names(self._handle).decode().split() if ".design." in name]
         return {re.sub(r"\$\d+", "", name).split(".design.", 1)[1]: name for name in names}
+
+
+def _lies_in(streamed: Mapping[int, Memory], image: MemoryImage) -> bool:
+    """Whether ``image`` is one of the ``streamed`` memories, which are given by tile."""
+    return image.tile in streamed and streamed[image.tile].number == image.memory
 
 
 def _open(path: Path) -> ctypes.CDLL:

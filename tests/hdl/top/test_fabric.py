@@ -1,5 +1,7 @@
 """Parts of fabrics: the chain of the configuration port, the pins of tiles, and the tiles of a small mesh."""
 
+from dataclasses import replace
+
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -7,16 +9,19 @@ from amaranth.sim import Simulator
 from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 from harness.networks import rng_of
+from harness.weight_memory import BUSY as EXAMPLE_SDRAM
 
 from spikeloom.hdl.lib.registers import ConfigurationPort
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.top import fabric
-from spikeloom.hdl.top.fabric import ConfigurationStage, Fabric, Tiles, fabric_pins
+from spikeloom.hdl.top.fabric import ConfigurationStage, Fabric, Tiles, WeightStage, fabric_pins
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.registers import REGISTER_MEMORY
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.registers import SDRAM_MEMORY
 
 SMALL = TINY_PAIR
 REQUEST = ("memory", "plane", "index", "write_data")
@@ -121,6 +126,82 @@ def test_a_planted_bug_in_the_chain_is_found(bug):
     copy = mutated(fabric, *CHAIN_BUGS[bug])
     with pytest.raises(AssertionError):
         check_chain(copy.ConfigurationStage, rng_of(bug))
+
+
+STREAMED = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=60, weight_memory="sdram")
+MIXED = replace(STREAMED, weight_memory="block", streamed_words=40)
+SHARED = FabricConfig(
+    tiles=(None, STREAMED, SMALL, MIXED, STREAMED), mesh=MeshParameters(columns=3, rows=2), sdram=EXAMPLE_SDRAM
+)
+
+
+def check_weight_stage(stage, rng, *, fabric=SHARED, accesses=600):
+    """Each request passes on after a cycle; those for weights in SDRAM arrive at the weight memory too, in the slice of
+    their core, and so do those for its registers. Read data come back from both."""
+    dut = stage(fabric)
+    before, after, here = dut.before, dut.after, dut.here
+    numbers = {tile: memory.number for tile, memory in fabric.streamed.items()}
+    hits = {SDRAM_MEMORY: 0, "weights": 0, "others": 0}
+
+    async def bench(ctx):
+        for _ in range(accesses):
+            tile, memory = int(rng.integers(6)), int(rng.choice([*numbers.values(), SDRAM_MEMORY, 2]))
+            index, plane, byte = int(rng.integers(40)), int(rng.integers(2)), int(rng.integers(256))
+            enable, reading = int(rng.integers(2)), int(rng.integers(2))
+            values = (tile, memory, index, plane, byte, enable, reading)
+            names = ("tile", "memory", "index", "plane", "write_data", "write_enable", "reading")
+            for name, value in zip(names, values, strict=True):
+                ctx.set(getattr(before, name), value)
+            await ctx.tick()
+            assert tuple(ctx.get(getattr(after, name)) for name in names) == values
+            found = tuple(ctx.get(getattr(here, name)) for name in names[1:])
+            weights = numbers.get(tile) == memory
+            mine = weights or memory == SDRAM_MEMORY
+            hits["weights" if weights else memory if mine else "others"] += 1
+            place = index + fabric.weight_slices[tile] if weights else index
+            wanted = dut.memory if weights else memory
+            assert found[4:] == (enable and mine, reading and mine)
+            if mine:
+                assert found[:4] == (wanted, place, plane, byte)
+            ctx.set(here.read_data, 0x55)
+            ctx.set(after.read_data, 0x22)
+            await ctx.tick()
+            assert ctx.get(before.read_data) == (0x77 if mine else 0x22)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert min(hits.values()) > 20
+
+
+def test_weights_of_several_cores_are_one_memory(request):
+    assert SHARED.weight_slices == {1: 0, 3: 64, 4: 128}
+    assert len({memory.number for memory in SHARED.streamed.values()}) == 2
+    check_weight_stage(WeightStage, rng_of(request.node.name))
+
+
+def test_weights_of_one_core_of_a_mesh(request):
+    one = FabricConfig(tiles=SHARED.tiles[:3], mesh=SHARED.mesh, sdram=SHARED.sdram)
+    check_weight_stage(WeightStage, rng_of(request.node.name), fabric=one)
+
+
+STAGE_BUGS = {
+    "slice": ("number.eq(place)", "number.eq(place ^ 1)"),
+    "index of a register": ("here.index.eq(Mux(weights, index, after.index))", "here.index.eq(index)"),
+    "number of the memory": ("Mux(weights, self.memory, after.memory)", "after.memory"),
+    "other cores": ("with m.Case(tile):", "with m.Case():"),
+    "registers": ("of_weights | (before.memory == SDRAM_MEMORY)", "of_weights"),
+    "reads of others": ("here.reading.eq(after.reading & mine)", "here.reading.eq(after.reading)"),
+    "answers of tiles": ("Mux(mine, here.read_data, 0) | after.read_data", "Mux(mine, here.read_data, 0)"),
+}
+
+
+@pytest.mark.parametrize("bug", STAGE_BUGS)
+def test_a_planted_bug_in_the_stage_of_weights_is_found(bug):
+    copy = mutated(fabric, *STAGE_BUGS[bug])
+    with pytest.raises(AssertionError):
+        check_weight_stage(copy.WeightStage, rng_of(bug))
 
 
 AER = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=8)

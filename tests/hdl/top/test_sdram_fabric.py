@@ -10,13 +10,16 @@ from harness.sdram import keys_of
 from harness.sdram_link import SdramLink
 from harness.weight_memory import BUSY, LARGE
 
-from spikeloom.compiler.place import place
+from spikeloom.compiler.mapping import Assignment
+from spikeloom.compiler.partition import split
+from spikeloom.compiler.place import place, place_assigned
 from spikeloom.host.driver import Board
 from spikeloom.host.protocols import DriverError
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import Feature
 from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
 
 WEIGHTS = CORE.memory("weights").number
 STREAMED = dataclasses.replace(
@@ -79,6 +82,37 @@ def test_a_network_runs_from_block_ram_and_sdram(request):
         assert len(image.words) > 5
         assert (board.read_memory(1, image.memory, first=3, count=2) == image.words[3:5]).all()
     assert 0 < check_run(board, network, random_spikes(rng, 3, 2, 8)) < 1
+
+
+SMALL = dataclasses.replace(STREAMED, lanes=1, neurons=8, axons=32, weight_words=1 << 10)
+"""Holds one layer of a network."""
+
+
+@pytest.mark.parametrize("sessions", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_two_cores_share_an_sdram(request, sessions):
+    """Each has its slice, which is loaded, checked and read back, and kept for the next session."""
+    rng = rng_of(request.node.name)
+    mesh = MeshParameters(columns=3, rows=1)
+    cores = SMALL, dataclasses.replace(SMALL, weight_words=1 << 9)
+    fabric = FabricConfig(name="shared", tiles=(None, *cores), mesh=mesh, sdram=BUSY)
+    network = random_network(rng, SMALL, inputs=6, sizes=(5, 4) if sessions > 1 else (3, 2))
+    parts = split(network, {})
+    tile_of = {part.name: tile for part, tile in zip(parts.parts, (2, 1), strict=True)}
+    program = place_assigned(Assignment(parts=parts, tile_of=tile_of), fabric)
+    board = Board(SdramLink(rng, fabric, stall=0.1), fabric)
+    board.load(program)
+    images = [image for image in program.memories if image.memory == WEIGHTS]
+    assert [image.tile for image in images] == [1, 2]
+    for image in images:
+        assert (board.read_memory(image.tile, WEIGHTS, first=1, count=1) == image.words[1:2]).all()
+    assert (images[0].words[1] != images[1].words[1]).any()
+    rates = [check_run(board, network, random_spikes(rng, 3, 1, 6))]
+    for _ in range(sessions - 1):
+        board.reopen()
+        board.load(dataclasses.replace(program, memories=()))
+        rates.append(check_run(board, network, random_spikes(rng, 3, 1, 6)))
+    assert 0 < np.mean(rates) < 1
+    assert min(board.counters()[tile]["words"] for tile in (1, 2)) > 2
 
 
 def test_wrong_weights_are_noticed(request):

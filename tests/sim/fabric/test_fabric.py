@@ -19,6 +19,7 @@ from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.arbiter import ArbiterParameters
 from spikeloom.sim.sdram.chips import BOARDS
 from spikeloom.sim.sdram.parameters import SdramParameters
 from spikeloom.sim.sdram.weights import READ_CYCLES, WeightMemoryParameters
@@ -115,14 +116,9 @@ def test_weights_in_sdram():
     assert both.core.sdram_memory == both.core.memories["streamed_weights"]
     assert fabric.core.sdram_memory == fabric.core.memories["weights"]
     assert FabricConfig(core=WIDE).core.sdram_memory is None
-    mesh = MeshParameters(columns=2, rows=1)
     for arguments, message in (
         ({"core": STREAMED}, r"^sdram must be given for a core with weights in SDRAM, not None$"),
         ({"core": WIDE, "sdram": SDRAM}, r"^sdram must be None without a core with weights in SDRAM, not Sdram"),
-        (
-            {"tiles": (None, STREAMED), "sdram": SDRAM, "mesh": mesh},
-            r"^mesh must be None for a core with weights in SDRAM, which must be the only tile$",
-        ),
         (
             {"core": replace(STREAMED, weight_words=1 << 25), "sdram": SDRAM},
             r"^words must be at most 16,777,216 of 4 bytes each, not 33,554,432$",
@@ -130,6 +126,58 @@ def test_weights_in_sdram():
     ):
         with pytest.raises(ValueError, match=message):
             FabricConfig(**arguments)
+
+
+def test_several_cores_at_one_sdram():
+    """Each has a slice, a power of two of words, above that of the core before it."""
+    mesh = MeshParameters(columns=3, rows=2)
+    small = replace(STREAMED, weight_words=5000)
+    mixed = replace(WIDE, streamed_words=1 << 12, neurons=128)
+    fabric = FabricConfig(tiles=(None, NARROW, small, GIVER, mixed, small), mesh=mesh, sdram=SDRAM)
+    assert {tile: memory.name for tile, memory in fabric.streamed.items()} == {
+        2: "weights",
+        4: "streamed_weights",
+        5: "weights",
+    }
+    assert fabric.arbiter == ArbiterParameters(cores=3, address_bits=13, row_words=32)
+    assert fabric.weight_slices == {2: 0, 4: 1 << 13, 5: 2 << 13}
+    assert fabric.weights == WeightMemoryParameters(sdram=SDRAM, word_bits=32, words=3 << 13, row_words=32)
+    assert fabric.configuration_latency == READ_CYCLES + 2 * 6
+    assert all(tile.read_back for tile in fabric.numbered.values())
+    one = FabricConfig(tiles=(None, NARROW, small), mesh=mesh, sdram=SDRAM)
+    assert one.arbiter is None
+    assert one.weight_slices == {2: 0}
+    assert one.weights.words == 5000
+    # A slice holds a burst of any chip.
+    tiny = replace(STREAMED, lanes=1, weight_words=1)
+    assert FabricConfig(tiles=(None, tiny, tiny), mesh=mesh, sdram=SDRAM).arbiter.address_bits == 3
+
+
+def test_the_cores_of_a_mesh_share_the_smallest_chip():
+    fabric = FabricConfig(core=STREAMED, sdram=SDRAM).on_mesh(2, 2)
+    assert fabric.sdram == SDRAM
+    assert {core.weight_words for core in fabric.cores.values()} == {1 << 21}  # 3 of 4 equal parts of 32 MB
+    small = replace(STREAMED, weight_words=1 << 10)
+    assert FabricConfig(core=small, sdram=SDRAM).on_mesh(2, 2).cores[1].weight_words == 1 << 10
+    mixed = replace(WIDE, streamed_words=1 << 22)
+    assert FabricConfig(core=mixed, sdram=SDRAM).on_mesh(3, 1).cores[2].streamed_words == 1 << 22
+    assert FabricConfig(core=mixed, sdram=SDRAM).on_mesh(2, 2).cores[2].streamed_words == 1 << 21
+
+
+@pytest.mark.parametrize(
+    ("cores", "message"),
+    [
+        ((STREAMED,) * 17, r"^cores with weights in SDRAM must be at most 16, not 17$"),
+        (
+            (STREAMED, replace(STREAMED, lanes=8)),
+            r"^cores with weights in SDRAM must have weight words of one width, not of 32, 64 bits$",
+        ),
+        ((STREAMED,) * 3, r"^words must be at most 16,777,216 of 4 bytes each, not 25,165,824$"),
+    ],
+)
+def test_cores_that_cannot_share_an_sdram(cores, message):
+    with pytest.raises(ValueError, match=message):
+        FabricConfig(tiles=(None, *cores), mesh=MeshParameters(columns=6, rows=3), sdram=SDRAM)
 
 
 def test_all_tiles_are_read_back_or_none():

@@ -36,9 +36,9 @@ class RowArbiter(wiring.Component):
 
     Members
     -------
-    requests : list of Stream(address, length), in
+    requests : Stream(address, length).array(cores), in
         Requests of each core for the ``length`` + 1 words from ``address`` of its slice on.
-    weights : list of Stream(word_bits), out
+    weights : Stream(word_bits).array(cores), out
         The words of each core, in the order of its requests.
     restarted : Signal(cores), in
         One bit per core: the core has forgotten its rows. Words that arrive for them are dropped, and no request of the

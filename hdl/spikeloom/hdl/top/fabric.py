@@ -10,12 +10,18 @@ A queue separates each router from its tile (except the host's), and the bridge 
 mesh, so that no combinational path crosses from one to the other. The configuration port runs from tile to tile through
 registers, in alternating direction from row to row, so that each wire spans neighbouring tiles only. Read data return
 along the same chain.
+
+Weights in SDRAM are one memory, whatever the number of cores that stream them. On a mesh its configuration port is the
+first stage of the chain, and several cores share it through an arbiter::
+
+    configuration ─▶ stage ─▶ stage of tile 1 ─▶ ...
+                       └ WeightMemory ◀═ rows ═ RowArbiter ◀═ rows ═ cores
 """
 
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,24 +35,44 @@ from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.hdl.noc.router_counters import RouterCounters
 from spikeloom.hdl.noc.tile import build_tile, pin_members
+from spikeloom.hdl.sdram.arbiter import RowArbiter
 from spikeloom.hdl.sdram.crossing import SdramPortSignature
 from spikeloom.hdl.sdram.weight_memory import WeightMemory
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.registers import INDEX_WIDTH, PLANE_WIDTH, REGISTER_MEMORY
+from spikeloom.sim.lib.words import bits_for
+from spikeloom.sim.sdram.registers import SDRAM_MEMORY
 
-__all__ = ["ConfigurationStage", "Fabric", "Tiles", "connect_fabric_pins", "fabric_pins", "sdram_members"]
+__all__ = [
+    "ConfigurationStage",
+    "Fabric",
+    "Tiles",
+    "WeightStage",
+    "connect_fabric_pins",
+    "fabric_pins",
+    "sdram_members",
+]
 
 _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
 
 
 def _connect_tiles(m: Module, configuration: wiring.PureInterface, ports: list[wiring.PureInterface]) -> None:
-    """Connect ``configuration`` to the ``ports`` of tiles, which are at least as wide."""
+    """Connect ``configuration`` to the ``ports`` of tiles."""
+    found = []
     for port in ports:
+        # Only weights in SDRAM have a longer index than every port. At other tiles it belongs to no memory.
+        beyond = configuration.index[len(port.index) :]
+        is_near = beyond == 0 if len(beyond) else None
         m.d.comb += [getattr(port, name).eq(getattr(configuration, name)) for name in _REQUEST]
         if "reading" in port.signature.members:  # else it has no memories
             m.d.comb += port.reading.eq(configuration.reading)
+        if is_near is not None:
+            m.d.comb += port.write_enable.eq(configuration.write_enable & is_near)
+            if "reading" in port.signature.members:
+                m.d.comb += port.reading.eq(configuration.reading & is_near)
+        found.append(port.read_data if is_near is None else Mux(is_near, port.read_data, 0))
     # Ports can share a stage, since each reads as 0 at addresses without a register.
-    m.d.comb += configuration.read_data.eq(reduce(or_, (port.read_data for port in ports)))
+    m.d.comb += configuration.read_data.eq(reduce(or_, found))
 
 
 def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
@@ -126,6 +152,69 @@ class ConfigurationStage(wiring.Component):
             m.d.sync += self.after.reading.eq(self.before.reading)
             m.d.comb += self.here.reading.eq(self.after.reading & mine)
         m.d.sync += self.before.read_data.eq(Mux(mine, self.here.read_data, self.after.read_data))
+        return m
+
+
+class WeightStage(wiring.Component):
+    """The stage of the configuration chain for weights in SDRAM: the slice of each core becomes part of one memory.
+
+    Requests to all tiles pass on, since the cores have other memories. The registers of the memory are the same at all
+    tiles.
+
+    Parameters
+    ----------
+    fabric
+        Configuration of a fabric with SDRAM and a mesh.
+
+    Members
+    -------
+    before : ConfigurationPort, in
+    after : ConfigurationPort, out
+        From the host, and to the next stage.
+    here : ConfigurationPort, out
+        The port of the weight memory, whose number is `memory`.
+    """
+
+    def __init__(self, fabric: FabricConfig) -> None:
+        self.fabric = fabric
+        assert fabric.weights is not None
+        plane_width, index_width = fabric.plane_width, max(INDEX_WIDTH, bits_for(fabric.weights.words))
+        chain = ConfigurationPort(tile=True, index_width=fabric.index_width, plane_width=plane_width, read_back=True)
+        here = ConfigurationPort(index_width=index_width, plane_width=plane_width, read_back=True)
+        super().__init__({"before": In(chain), "after": Out(chain), "here": Out(here)})
+
+    @property
+    def memory(self) -> int:
+        """Number of the memory of weights at ``here``. Those of the cores differ if some have weights in block RAM."""
+        return next(iter(self.fabric.streamed.values())).number
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        before, after, here = self.before, self.after, self.here
+        # As in `ConfigurationStage`, what selects the memory is compared ahead of the registers.
+        mine, weights, number = Signal(), Signal(), Signal(range(len(self.fabric.streamed)))
+        for name in (*_REQUEST, "tile", "reading"):
+            m.d.sync += getattr(after, name).eq(getattr(before, name))
+        of_weights = Signal()
+        with m.Switch(before.tile):
+            for place, (tile, memory) in enumerate(self.fabric.streamed.items()):
+                with m.Case(tile):
+                    m.d.comb += of_weights.eq(before.memory == memory.number)
+                    m.d.sync += number.eq(place)
+        m.d.sync += [mine.eq(of_weights | (before.memory == SDRAM_MEMORY)), weights.eq(of_weights)]
+        # Above the index of a slice is the number of the core.
+        arbiter = self.fabric.arbiter
+        index = after.index if arbiter is None else Cat(after.index[: arbiter.address_bits], number)
+        m.d.comb += [
+            here.memory.eq(Mux(weights, self.memory, after.memory)),
+            here.index.eq(Mux(weights, index, after.index)),
+            here.plane.eq(after.plane),
+            here.write_data.eq(after.write_data),
+            here.write_enable.eq(after.write_enable & mine),
+            here.reading.eq(after.reading & mine),
+        ]
+        # One of the two reads as 0: where the weights of a core lie here, the core itself has none.
+        m.d.sync += before.read_data.eq(Mux(mine, here.read_data, 0) | after.read_data)
         return m
 
 
@@ -221,6 +310,40 @@ class Tiles(wiring.Component):
             self._connect_configuration(m, network)
         return m
 
+    def _share_weights(self, m: Module, stage: WeightStage) -> None:
+        """Add the weight memory of the cores of a mesh."""
+        weights, arbiter = self.fabric.weights, self.fabric.arbiter
+        assert weights is not None
+        cores = [self.tiles[tile] for tile in self.fabric.streamed]
+        m.submodules.weight_memory = memory = WeightMemory(weights, stage.memory)
+        wiring.connect(m, memory.memory, wiring.flipped(self.sdram))
+        m.d.comb += [
+            *(getattr(memory.configuration, name).eq(getattr(stage.here, name)) for name in (*_REQUEST, "reading")),
+            stage.here.read_data.eq(memory.configuration.read_data),
+            memory.reset.eq(self.reset),
+        ]
+        if arbiter is None:
+            (core,) = cores
+            wiring.connect(m, core.requests, memory.rows)
+            wiring.connect(m, memory.words, core.weights)
+            m.d.comb += memory.clear.eq(core.restarted)
+            return
+        # The arbiter drops the words of forgotten rows, because the rows of other cores lie between them.
+        m.submodules.arbiter = shared = RowArbiter(arbiter, weights)
+        wiring.connect(m, shared.rows, memory.rows)
+        wiring.connect(m, memory.words, shared.words)
+        for number, core in enumerate(cores):
+            requests, words = shared.requests[number], shared.weights[number]
+            # The addresses of a core may be narrower than those of the largest slice.
+            m.d.comb += [
+                requests.valid.eq(core.requests.valid),
+                requests.payload.address.eq(core.requests.payload.address),
+                requests.payload.length.eq(core.requests.payload.length),
+                core.requests.ready.eq(requests.ready),
+                shared.restarted[number].eq(core.restarted),
+            ]
+            wiring.connect(m, words, core.weights)
+
     def _connect_packets(self, m: Module, network: Mesh) -> None:
         for tile in range(network.parameters.tiles):
             entry, leaving = network.i[tile], network.o[tile]
@@ -261,6 +384,11 @@ class Tiles(wiring.Component):
             return row, -column if row % 2 else column
 
         before = wiring.flipped(self.configuration)
+        if self.fabric.sdram is not None:
+            m.submodules.weight_stage = of_weights = WeightStage(self.fabric)
+            wiring.connect(m, before, of_weights.before)
+            before = of_weights.after
+            self._share_weights(m, of_weights)
         counting = range(mesh.tiles) if mesh.counters else ()
         # With counters every router needs a stage, with or without a tile.
         for tile in sorted({*self.tiles, *counting}, key=place):

@@ -12,11 +12,14 @@ from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import BRIDGE_TILE, READ_BACK_CYCLES, RegisterMap
 from spikeloom.sim.lib.tile import TileParameters, Widths
+from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.arbiter import MOST_CORES, ArbiterParameters
 from spikeloom.sim.sdram.parameters import SdramParameters
-from spikeloom.sim.sdram.weights import READ_CYCLES, WeightMemoryParameters
+from spikeloom.sim.sdram.weights import READ_CYCLES, WeightMemoryParameters, padded_bits
 
 __all__ = ["FabricConfig", "Tile"]
 
@@ -51,8 +54,9 @@ class FabricConfig:
     encoder, readout
         Optional stages of the host bridge: the spike encoder and the readout. None omits the stage.
     sdram
-        Controller of the SDRAM that holds weights of the core, with ``weight_memory="sdram"`` or ``streamed_words``;
-        None without such a core. It must be the only core, without a mesh. Its memories can always be read back.
+        Controller of the SDRAM that holds weights of the cores with ``weight_memory="sdram"`` or ``streamed_words``;
+        None without such a core. Up to `MOST_CORES` cores share it, with weight words of one width. The memories of all
+        tiles can always be read back.
     read_back
         Build all tiles so that the host can read their memories back; short for that option of each of them.
     contents
@@ -102,8 +106,12 @@ class FabricConfig:
                 f"tiles must be None (the host bridge), then parameters of tiles with at least one core, not {tiles!r}"
             )
         streamed = [tile for tile in others if isinstance(tile, CoreParameters) and tile.streamed]
-        if streamed and (mesh is not None or len(others) > 1):
-            raise ValueError("mesh must be None for a core with weights in SDRAM, which must be the only tile")
+        if len(streamed) > MOST_CORES:
+            raise ValueError(f"cores with weights in SDRAM must be at most {MOST_CORES}, not {len(streamed)}")
+        # One gearbox makes the words of all cores from bursts.
+        if len(widths := {core.lanes * core.weight_width for core in streamed}) > 1:
+            found = ", ".join(map(str, sorted(widths)))
+            raise ValueError(f"cores with weights in SDRAM must have weight words of one width, not of {found} bits")
         if (sdram is not None) != bool(streamed):
             needed = "given for" if streamed else "None without"
             raise ValueError(f"sdram must be {needed} a core with weights in SDRAM, not {sdram!r}")
@@ -173,16 +181,43 @@ class FabricConfig:
         return cores.pop()
 
     @property
+    def streamed(self) -> dict[int, Memory]:
+        """The memories of weights that lie in the SDRAM, by the tile of their core."""
+        memories = ((tile, core.sdram_memory) for tile, core in self.cores.items())
+        return {tile: memory for tile, memory in memories if memory is not None}
+
+    @property
     def weights(self) -> WeightMemoryParameters | None:
-        """The weight memory in SDRAM; None without one."""
-        if self.sdram is None or (memory := self.core.sdram_memory) is None:
+        """The weight memory in SDRAM, with the words of all cores; None without one."""
+        if self.sdram is None:
             return None
+        core = self.cores[min(self.streamed)]
+        rows = max(self.cores[tile].words for tile in self.streamed)
+        arbiter = self.arbiter
+        words = self.streamed[min(self.streamed)].depth if arbiter is None else arbiter.words
         return WeightMemoryParameters(
-            sdram=self.sdram,
-            word_bits=self.core.lanes * self.core.weight_width,
-            words=memory.depth,
-            row_words=self.core.words,
+            sdram=self.sdram, word_bits=core.lanes * core.weight_width, words=words, row_words=rows
         )
+
+    @property
+    def arbiter(self) -> ArbiterParameters | None:
+        """The arbiter of the cores that share the SDRAM; None for less than two."""
+        streamed = self.streamed
+        if self.sdram is None or len(streamed) < 2:
+            return None
+        # A slice is a power of two of words, so that the number of the core is put above the address, and at least a
+        # burst of any chip: the driver writes and checks whole bursts.
+        core = self.cores[min(streamed)]
+        burst = 64 // padded_bits(core.lanes * core.weight_width)
+        depth = max(2, burst, *(memory.depth for memory in streamed.values()))
+        rows = max(self.cores[tile].words for tile in streamed)
+        return ArbiterParameters(cores=len(streamed), address_bits=bits_for(depth), row_words=rows)
+
+    @property
+    def weight_slices(self) -> dict[int, int]:
+        """Address in the weight memory of word 0 of each core with weights in SDRAM, by its tile."""
+        arbiter = self.arbiter
+        return {tile: 0 if arbiter is None else arbiter.first(number) for number, tile in enumerate(self.streamed)}
 
     @property
     def axon_width(self) -> int:
@@ -219,17 +254,19 @@ class FabricConfig:
         """Cycles from a request at the configuration port to its read data: on a mesh from tile to tile, and back."""
         at_tile = READ_BACK_CYCLES if self.read_back else 1
         if self.sdram is not None:
-            return READ_CYCLES
+            at_tile = READ_CYCLES
         if self.mesh is None:
             return at_tile
         # The port passes one register per tile in each direction, so that no wire spans the mesh. With counters every
-        # router has such a register, even one without a tile.
-        return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + at_tile
+        # router has such a register, even one without a tile; so has an SDRAM.
+        stages = self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1
+        return 2 * (stages + (self.sdram is not None)) + at_tile
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
         """The host bridge and as many copies of the core as fit on a mesh of this shape, without a program.
 
-        Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
+        Cores with weights in SDRAM get equal parts of the smallest chip of the board, if each would have more. Raises
+        ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
         if self.mesh is not None:
             raise ValueError(f"fabric {self.name} must have one core and no mesh yet to be put on a mesh")
@@ -237,7 +274,13 @@ class FabricConfig:
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
         # A program is placed for one fabric: on a mesh its routes and axons would be wrong.
-        cores = (replace(self.core, contents=NOTHING),) * (mesh.tiles - 1)
+        core = replace(self.core, contents=NOTHING)
+        if (weights := self.weights) is not None:
+            # Slices are powers of two.
+            part = weights.words_in(weights.sdram.least_address_bits) // (mesh.tiles - 1)
+            name = "streamed_words" if core.mixed else "weight_words"
+            core = replace(core, **{name: min(getattr(core, name), 1 << max(0, part.bit_length() - 1))})
+        cores = (core,) * (mesh.tiles - 1)
         return FabricConfig(
             name=self.name,
             link=self.link,
@@ -245,6 +288,7 @@ class FabricConfig:
             mesh=mesh,
             encoder=self.encoder,
             readout=self.readout,
+            sdram=self.sdram,
         )
 
     @property
