@@ -348,7 +348,7 @@ def test_a_baud_rate_of_ones_own(tmp_path):
 
 
 def test_a_link_that_the_board_lacks(tmp_path):
-    with pytest.raises(ValueError, match=r"^Link of tinyfpga-bx must be uart, not 'i2c'$"):
+    with pytest.raises(ValueError, match=r"^Link of tinyfpga-bx must be uart or usb, not 'i2c'$"):
         build("tinyfpga-bx", tmp_path, link="i2c", announce=lambda sentence: None)
     with pytest.raises(ValueError, match=r"^Link of icestick must be left out, not 'uart'$"):
         BOARDS["icestick"].with_link("uart")
@@ -524,7 +524,7 @@ def test_every_board_has_a_netlist_with_its_pins(name):
 
 def test_all_open_boards_are_listed():
     count = collections.Counter(board.flow.pll for board in BOARDS.values())
-    assert count == {"ecp5": 19, "ice40": 17, "gowin": 5}
+    assert count == {"ecp5": 20, "ice40": 17, "gowin": 5}
 
 
 def test_refuses_a_board_without_a_fabric():

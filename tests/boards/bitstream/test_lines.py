@@ -146,12 +146,19 @@ def test_a_board_with_usb_has_its_pins_and_clocks(name):
     assert board.usb is not None
     assert board.link == board.usb.where
     plan = board_plan(board, bytes(16), design=lambda board, identity: UsbEcho())
-    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    netlist = plan.files["top.il"]
+    constraints = plan.files["top.pcf" if board.shares_pll else "top.lpf"]
     for pin in ("d_p", "d_n", "pullup"):
         assert f"usb_{board.usb.number}__{pin}__io" in constraints
-    for line in ('NET "usb_io_clock" 48000000.0 HZ', 'NET "usb_clock" 12000000.0 HZ', 'NET "fabric_clock" '):
+    lines = ('NET "usb_io_clock" 48000000.0 HZ', 'NET "usb_clock" 12000000.0 HZ', 'NET "fabric_clock" ')
+    if board.shares_pll:
+        lines = ("set_frequency usb_io_clock 48.0", "set_frequency usb_clock 12.0", "set_frequency fabric_clock 24.0")
+        assert board.clock_hz == 24e6
+        assert (board.with_clock(30e6), board.with_clock(23e6)) == (board, None)
+    for line in lines:
         assert line in constraints
-    assert netlist.count("cell \\EHXPLLL ") == 2
+    plls = [netlist.count(f"cell \\{cell} ") for cell in ("EHXPLLL", "SB_PLL40_2F_CORE")]
+    assert plls == ([0, 1] if board.shares_pll else [2, 0])
     assert "uart_0" not in constraints
 
 

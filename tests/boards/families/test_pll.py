@@ -17,6 +17,7 @@ from spikeloom.boards.families.pll import (
     phy_clock,
     sdram_clock,
     usb_clocks,
+    usb_clocks_of_ice40,
 )
 
 
@@ -112,6 +113,25 @@ def test_clocks_that_a_usb_device_cannot_have():
     with pytest.raises(PllError, match=message):
         usb_clocks(m, "ecp5", 8.039e6, Signal())
     Fragment.get(m, None)  # an unused module causes a warning
+
+
+def test_the_clocks_of_usb_on_an_ice40():
+    """48 MHz, half of it for the fabric, and a quarter, divided at the falling edge."""
+    m = Module()
+    names = ("sync", "usb_io", "usb")
+    clocks = usb_clocks_of_ice40(m, 16e6, source := Signal())
+    assert [clock.name for clock in clocks] == ["fabric_clock", "usb_io_clock", "usb_clock"]
+    for name in names:
+        m.d[name] += Signal(name=f"in_{name}").eq(1)
+    text = rtlil.convert(m, ports=[source])
+    values = {name: int(value) for name, value in re.findall(r"parameter .(DIV\w) (\d+)", text)}
+    assert 16e6 * (values["DIVF"] + 1) / (values["DIVR"] + 1) / 2 ** values["DIVQ"] == USB_HZ
+    assert 'PLLOUT_SELECT_PORTA "GENCLK"' in text
+    assert 'PLLOUT_SELECT_PORTB "GENCLK_HALF"' in text
+    assert len(re.findall(r"CLK_POLARITY 0\b", text)) == 2, "the divider"
+    with pytest.raises(PllError, match=r"^Clock of the USB device must be within 0\.20% of 48 MHz, but the PLL makes "):
+        usb_clocks_of_ice40(refused := Module(), 16.05e6, Signal())
+    Fragment.get(refused, None)  # an unused module causes a warning
 
 
 @pytest.mark.parametrize("input_hz", [30e6, 60e6])

@@ -73,8 +73,8 @@ def test_the_link_is_a_constant():
 def test_the_cost_of_a_link_must_be_known():
     with pytest.raises(ValueError, match=r"^link must be one of UART, UDP, USB, whose cost is known, not SIMULATION$"):
         estimate(CoreParameters(), DEVICES["LFE5U-85F"], link=LinkKind.SIMULATION)
-    with pytest.raises(ValueError, match=r"^link must be one of UART, whose cost is known, not USB$"):
-        estimate(CoreParameters(), DEVICES["iCE40UP5K"], link=LinkKind.USB)
+    with pytest.raises(ValueError, match=r"^link must be one of UART, USB, whose cost is known, not UDP$"):
+        estimate(CoreParameters(), DEVICES["iCE40UP5K"], link=LinkKind.UDP)
 
 
 def test_place_and_route_is_near_the_estimate():

@@ -361,6 +361,8 @@ class _BoardTop(Elaboratable):
         else:
             m.submodules.clock_buffer = clock_buffer = io.Buffer("i", pin)
             source = clock_buffer.i
+        if board.shares_pll:  # the link adds the PLL
+            return source
         clock = pll_clock(m, board.flow.pll, board.oscillator_hz, board.clock_hz, source)
         platform.add_clock_constraint(clock, board.clock_hz)
         return source

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 
 from spikeloom.boards.families.flow import ToolError
-from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, phy_clock, received_clock, usb_clocks
+from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, phy_clock, received_clock, usb_clocks, usb_clocks_of_ice40
 from spikeloom.boards.targets.board import BoardDescription, UlpiPins
 from spikeloom.sim.host.ethernet import ETHERNET_HZ
 from spikeloom.sim.host.identity import LinkKind
@@ -116,7 +116,11 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
     if isinstance(board.usb, UlpiPins):
         _connect_ulpi(m, platform, board, board.usb, design, oscillator)
         return
-    fast, slow = usb_clocks(m, board.flow.pll, board.oscillator_hz, oscillator)
+    if board.shares_pll:
+        fabric, fast, slow = usb_clocks_of_ice40(m, board.oscillator_hz, oscillator)
+        platform.add_clock_constraint(fabric, board.clock_hz)
+    else:
+        fast, slow = usb_clocks(m, board.flow.pll, board.oscillator_hz, oscillator)
     platform.add_clock_constraint(fast, USB_HZ)
     platform.add_clock_constraint(slow, USB_BIT_HZ)
     usb = platform.request("usb", board.usb.number, dir="-")

@@ -15,6 +15,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 from spikeloom.sim.host.usb import FULL_SPEED_HZ, HIGH_SPEED_HZ
 
 __all__ = [
+    "ICE40_USB_FABRIC_HZ",
     "PLLS",
     "USB_BIT_HZ",
     "USB_HZ",
@@ -28,6 +29,7 @@ __all__ = [
     "received_clock",
     "sdram_clock",
     "usb_clocks",
+    "usb_clocks_of_ice40",
 ]
 
 TOLERANCE = 0.005
@@ -35,6 +37,9 @@ TOLERANCE = 0.005
 
 USB_HZ, USB_BIT_HZ = 4.0 * FULL_SPEED_HZ, 1.0 * FULL_SPEED_HZ
 """Clocks of a full-speed USB device: that of its pins, four times the bit rate, and that of its bits."""
+
+ICE40_USB_FABRIC_HZ = USB_HZ / 2
+"""Clock of a fabric with a full-speed USB device on an iCE40, where one PLL makes all clocks."""
 
 _USB_TOLERANCE = 0.002
 """Maximum relative deviation of the PLL. USB allows a full-speed device 0.25 %, including the oscillator."""
@@ -353,11 +358,7 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     if family != "ecp5":
         raise PllError(f"PLL of the USB device must be that of an ECP5, not of the family {family}")
     settings = ecp5_settings(input_hz, USB_HZ)
-    if abs(settings.output_hz - USB_HZ) > _USB_TOLERANCE * USB_HZ:
-        raise PllError(
-            f"Clock of the USB device must be within {_USB_TOLERANCE:.2%} of {USB_HZ / 1e6:g} MHz, but the PLL makes "
-            f"{settings.output_hz / 1e6:g} MHz from {input_hz / 1e6:g} MHz"
-        )
+    _check_usb(settings, input_hz)
     fast, slow, locked = Signal(name="usb_io_clock"), Signal(name="usb_clock"), Signal(name="usb_locked")
     m.domains.usb_io = ClockDomain("usb_io")
     m.domains.usb = ClockDomain("usb")
@@ -366,6 +367,63 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     m.submodules.usb_reset = ResetSynchronizer(~locked, domain="usb")
     m.d.comb += [ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)]
     return fast, slow
+
+
+def usb_clocks_of_ice40(m: Module, input_hz: float, source: Value) -> tuple[Signal, Signal, Signal]:
+    """Add the domains ``sync``, ``usb_io`` and ``usb`` to ``m``, and return their clocks, to which the caller adds
+    constraints.
+
+    The devices have a single PLL at their pins. Its outputs are `USB_HZ` and, for the fabric, half of it
+    (`ICE40_USB_FABRIC_HZ`). The domains are in reset until it has locked, and for `START_SECONDS` more. Raises
+    `PllError` as `usb_clocks` does.
+    """
+    settings = ice40_settings(input_hz, USB_HZ)
+    _check_usb(settings, input_hz)
+    fast, half, slow = Signal(name="usb_io_clock"), Signal(name="fabric_clock"), Signal(name="usb_clock")
+    locked, started = Signal(name="usb_locked"), Signal()
+    m.submodules.usb_pll = Instance(
+        "SB_PLL40_2F_CORE",
+        p_FEEDBACK_PATH="SIMPLE",
+        p_PLLOUT_SELECT_PORTA="GENCLK",
+        p_PLLOUT_SELECT_PORTB="GENCLK_HALF",
+        **{f"p_{name}": value for name, value in settings.dividers.items()},
+        i_REFERENCECLK=source,
+        i_RESETB=Const(1),
+        i_BYPASS=Const(0),
+        o_PLLOUTGLOBALA=fast,
+        o_PLLOUTGLOBALB=half,
+        o_LOCK=locked,
+    )
+    wait = int(START_SECONDS * ICE40_USB_FABRIC_HZ)
+    count, place = Signal(range(wait + 1)), Signal(2)
+    # A divided clock is late by its way to the network of clocks, so that registers of both clocks must not change at
+    # the same edge. Divided at the falling edge, it rises about 14 ns after an edge of `usb_io`, and 6 ns before one.
+    m.domains.starting = ClockDomain("starting", local=True)
+    m.domains.usb_divider = ClockDomain("usb_divider", local=True, clk_edge="neg", reset_less=True)
+    for name in ("sync", "usb_io", "usb"):
+        m.domains += ClockDomain(name)
+    m.submodules.reset = ResetSynchronizer(~locked, domain="starting")
+    m.d.usb_divider += [place.eq(place + 1), slow.eq(place[1])]
+    with m.If(count == wait):
+        m.d.starting += started.eq(1)
+    with m.Else():
+        m.d.starting += count.eq(count + 1)
+    m.d.comb += [
+        *(ClockSignal("starting").eq(half), ClockSignal("usb_divider").eq(fast)),
+        *(ClockSignal("sync").eq(half), ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)),
+        ResetSignal("sync").eq(~started),
+    ]
+    for name in ("usb_io", "usb"):
+        m.submodules[f"{name}_reset"] = ResetSynchronizer(~started, domain=name)
+    return half, fast, slow
+
+
+def _check_usb(settings: PllSettings, input_hz: float) -> None:
+    if abs(settings.output_hz - USB_HZ) > _USB_TOLERANCE * USB_HZ:
+        raise PllError(
+            f"Clock of the USB device must be within {_USB_TOLERANCE:.2%} of {USB_HZ / 1e6:g} MHz, but the PLL makes "
+            f"{settings.output_hz / 1e6:g} MHz from {input_hz / 1e6:g} MHz"
+        )
 
 
 def phy_clock(m: Module, family: str, input_hz: float, source: Value, runs: Signal) -> Signal:

@@ -8,7 +8,7 @@ from amaranth.build import Platform
 
 from spikeloom.boards.families.device import DEVICES, Device
 from spikeloom.boards.families.flow import Flow
-from spikeloom.boards.families.pll import PLLS, PllError
+from spikeloom.boards.families.pll import ICE40_USB_FABRIC_HZ, PLLS, PllError
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
@@ -413,8 +413,18 @@ class BoardDescription:
         return float(self.platform().default_clk_frequency)
 
     @property
+    def shares_pll(self) -> bool:
+        """Whether the PLL of the fabric is that of the USB device."""
+        return self.flow.pll == "ice40" and self.link_kind is LinkKind.USB
+
+    @property
     def clock_hz(self) -> float:
-        """Clock of the fabric in Hz: the exact output of the PLL, which may differ slightly from ``pll_hz``."""
+        """Clock of the fabric in Hz: the exact output of the PLL, which may differ slightly from ``pll_hz``.
+
+        It is fixed where the one PLL of an iCE40 makes the clocks of the USB device as well.
+        """
+        if self.shares_pll:
+            return ICE40_USB_FABRIC_HZ
         if self.pll_hz is None:
             return self.oscillator_hz
         settings, _ = PLLS[self.flow.pll]
@@ -434,14 +444,16 @@ class BoardDescription:
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
         Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of a serial link
-        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB, the clock is always from
-        the PLL.
+        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). On a board with
+        USB, the clock is always from the PLL; with the link usb on an iCE40, there is no other one.
         """
+        if self.shares_pll:
+            return self if self.clock_hz <= most_hz else None
         settings, _ = PLLS[self.flow.pll]
         bound = _most_hz(self.fabric)
         most_hz = min(most_hz, bound)
         oscillator = 0.0 if bound < float("inf") else self.oscillator_hz
-        if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
+        if oscillator > most_hz or self.usb is not None or not self._has_bits(oscillator):
             oscillator = 0.0
         # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):

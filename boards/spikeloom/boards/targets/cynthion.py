@@ -1,7 +1,7 @@
 """Platform of the Cynthion r1.4, of which amaranth-boards has none: the pins that a fabric uses.
 
-The pins are those of Great Scott Gadgets' platform file ``cynthion_r1_4.py``. The port AUX has other pins in revisions
-before 1.4.
+The pins are those of Great Scott Gadgets' platform file ``cynthion_r1_4.py``; the schematics of the hardware agree for
+the PHY and the oscillator. The port AUX has other pins in earlier revisions, such as r1.0.
 """
 
 from typing import ClassVar

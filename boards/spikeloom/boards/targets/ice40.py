@@ -18,7 +18,7 @@ from amaranth_boards.upduino_v1 import UpduinoV1Platform
 from amaranth_boards.upduino_v2 import UpduinoV2Platform
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
-from spikeloom.boards.targets.board import FT2232H_BAUD, BoardDescription, SerialPins
+from spikeloom.boards.targets.board import FT2232H_BAUD, BoardDescription, SerialPins, UsbPins
 
 __all__ = ["ICE40_BOARDS"]
 
@@ -115,6 +115,7 @@ ICE40_BOARDS = (
         platform=TinyFPGABXPlatform,
         pll_hz=45e6,
         serial=SerialPins(rx="1", tx="2", connector=("gpio", 0), where="pins 1 (RX) and 2 (TX)"),
+        usb=UsbPins(where="its USB connector"),
         flash_command=("tinyprog", "--program", "{bitstream}"),
     ),
     BoardDescription(
