@@ -32,6 +32,7 @@ __all__ = [
     "Conversion",
     "Hardware",
     "JsonOption",
+    "LinkOption",
     "Loading",
     "NetworkArgument",
     "OptimiseOption",
@@ -246,17 +247,20 @@ class Loading(Conversion):
         return None if network.encoder is None else encoder_from(network.encoder)
 
 
+LinkOption = Annotated[
+    str | None,
+    _of_hardware(
+        "Link of the board to the host, see: spikeloom boards; default: the first of its links.", metavar="KIND"
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
     """Hardware to place the network on; `spikeloom.cli.choosing` turns it into a fabric."""
 
     board: Annotated[str | None, _of_hardware("Name of the board, see: spikeloom boards.", metavar="NAME")] = None
-    link: Annotated[
-        str | None,
-        _of_hardware(
-            "Link of the board to the host, see: spikeloom boards; default: the first of its links.", metavar="KIND"
-        ),
-    ] = None
+    link: LinkOption = None
     fabric: Annotated[
         str | None,
         _of_hardware(

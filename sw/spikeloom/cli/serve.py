@@ -11,7 +11,7 @@ import typer
 
 from spikeloom.cli.choosing import built
 from spikeloom.cli.console import note, out
-from spikeloom.cli.options import Hardware
+from spikeloom.cli.options import Hardware, LinkOption
 from spikeloom.cli.signals import orderly
 
 __all__ = ["serve"]
@@ -26,14 +26,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    link: Annotated[
-        str | None,
-        typer.Option(
-            help="Link of the board to the host, see: spikeloom boards; default: the first of its links.",
-            metavar="KIND",
-            show_default=False,
-        ),
-    ] = None,
+    link: LinkOption = None,
     seed: Annotated[
         int,
         typer.Option(min=1, max=(1 << 31) - 1, help="Seed of what memories and registers hold before loading."),
