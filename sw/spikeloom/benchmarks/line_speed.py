@@ -1,7 +1,8 @@
 """MNIST over every link that boards have: ``python -m spikeloom.benchmarks.line_speed``, or ``make line``.
 
-The real driver sends the first test images through the pins of a simulated design with link, bridge and a core of 8
-lanes, which runs a 784-128-10 network. The images are sent as spikes or as pixels, spikes or classes are returned, and
+The real driver sends the first test images through the pins of a simulated design with link, bridge and a core, which
+runs a 784-128-10 network: 8 lanes, or for the fastest links 64, the core that ``spikeloom bitstream`` chooses for this
+network. The images are sent as spikes or as pixels, spikes or classes are returned, and
 every answer is compared with the reference. The simulated cycles divided by the clock frequency are the time on a
 board, without the computing time of the driver, which ``make bench`` measures separately.
 """
@@ -33,6 +34,7 @@ from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.peripherals import with_units
 from spikeloom.host.transport import Transport
 from spikeloom.runners.runner import ReferenceRunner, Task, by_population, do_at_pins
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.ethernet import (
@@ -48,6 +50,7 @@ from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.host.usb import FULL_SPEED_HZ, HIGH_SPEED_HZ
 from spikeloom.sim.lib.files import FileError, write_whole
 from spikeloom.sim.lib.formats import BENCHMARK_FILE
+from spikeloom.sim.network.network import QuantisedNetwork
 
 __all__ = ["ENCODERS", "LINES", "Line", "Rate", "driver_rates", "limit_of", "measure"]
 
@@ -57,13 +60,27 @@ MODEL = "mnist-mlp-128.nir"
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """Line of a board: clock of its fabric in hertz, kind of link, clock cycles per bit of a serial line, speed of
-    USB."""
+    USB, lanes of its core. A core of more than 8 lanes is the one that is chosen for network and board."""
 
     board: str
     clock_hz: int
     kind: LinkKind = LinkKind.UART
     divisor: int = 0
     high_speed: bool = False
+    lanes: int = 8
+
+    def fabric(self, network: QuantisedNetwork) -> FabricConfig:
+        """Return the fabric behind this line, with encoder and readout for ``network``."""
+        if self.lanes > LANES:
+            from spikeloom.boards.targets.registry import all_boards
+            from spikeloom.explore.choose import choose_core
+
+            device = all_boards()[self.board].device
+            core = choose_core(network, device, link=self.kind, lanes=self.lanes)
+        else:
+            core = _core_of(self.lanes)
+        fabric = with_units(FabricConfig(name="line", core=core), list(ENCODERS.values()), inputs=784, outputs=10)
+        return replace(fabric, link=link_over_udp(fabric.link)) if self.has_long_frames else fabric
 
     def run(self, fabric: FabricConfig, arguments: tuple[Any, ...], directory: Path) -> list[_Done]:
         """Run `_do_all` with ``arguments`` at the pins of ``fabric`` with this line."""
@@ -113,6 +130,11 @@ LINES = {
     "usb, full speed": Line(board="ulx3s-85f", clock_hz=90_000_000, kind=LinkKind.USB),
     "usb, high speed": Line(board="ecpix5-85", clock_hz=132_000_000, kind=LinkKind.USB, high_speed=True),
     "udp, 1 Gbit/s": Line(board="ecpix5-85", clock_hz=132_000_000, kind=LinkKind.UDP),
+    # The clock that place and route reaches with this core.
+    "usb, high speed, 64 lanes": Line(
+        board="ecpix5-85", clock_hz=105_000_000, kind=LinkKind.USB, high_speed=True, lanes=64
+    ),
+    "udp, 1 Gbit/s, 64 lanes": Line(board="ecpix5-85", clock_hz=105_000_000, kind=LinkKind.UDP, lanes=64),
 }
 """Links by name."""
 ENCODERS: dict[str, Encoder] = {
@@ -269,6 +291,20 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task], alone
     return found
 
 
+def _encoder_cycles(encoder: Encoder, levels: NDArray[Any]) -> float:
+    """Return the cycles per image of the encoder on the board, for pixels ``levels``."""
+    if isinstance(encoder, LatencyEncoder):  # two per lit pixel
+        return encoder.steps + 2 * np.count_nonzero(levels) / len(levels)
+    return encoder.steps * (levels[0].size + 1)  # it passes over all pixels in each step
+
+
+def _core_of(lanes: int) -> CoreParameters:
+    # 784 x 128 and 128 x 10 weights take about 12,800 words of 8 lanes: the next power of two holds all of them.
+    return replace(
+        FABRICS["wide"].core, lanes=lanes, weight_words=16384, accumulator_memory="block", state_memory="block"
+    )
+
+
 def limit_of(busy: dict[str, float], images_per_s: float, driver: float | None) -> str:
     """Return what limits a rate; ``driver`` is the rate of the driver alone, if it is known."""
     if driver is not None and driver <= images_per_s:
@@ -298,13 +334,7 @@ def measure(
     Files are written into ``directory``.
     """
     network = load(shipped(MODEL))
-    # 784 x 128 and 128 x 10 weights take about 12,800 words of 8 lanes: the next power of two holds all of them.
-    core = replace(
-        FABRICS["wide"].core, lanes=LANES, weight_words=16384, accumulator_memory="block", state_memory="block"
-    )
-    fabric = with_units(FabricConfig(name="line", core=core), list(ENCODERS.values()), inputs=784, outputs=10)
-    quantised = quantise(network, Quantisation.for_core(core, weight_width=8))
-    program = place(quantised, fabric)
+    quantised = quantise(network, Quantisation.for_core(_core_of(LANES), weight_width=8))
     ways = list(itertools.product(ENCODERS, (False, True), (ReadoutMode.OFF, ReadoutMode.COUNT)))
     tasks, expected = [], []
     for name, on_board, mode in ways:
@@ -318,13 +348,13 @@ def measure(
     rates = []
     for name in lines:
         line = LINES[name]
-        built = replace(fabric, link=link_over_udp(fabric.link)) if line.has_long_frames else fabric
-        found = line.run(built, (replace(program, fabric=built), tasks, alone), directory)
-        for (encoder_name, on_board, mode), wanted, done in zip(ways, expected, found, strict=True):
+        fabric = line.fabric(quantised)
+        found = line.run(fabric, (place(quantised, fabric), tasks, alone), directory)
+        for (encoder_name, on_board, mode), task, wanted, done in zip(ways, tasks, expected, found, strict=True):
             cycles = done.seconds * _SIMULATED_HZ / len(images)
             busy = line.busy(done, cycles * len(images)) | {"core": done.core_cycles / len(images) / cycles}
-            if on_board:  # it passes once over all pixels in each step
-                busy["encoder"] = ENCODERS[encoder_name].steps * (784 + 1) / cycles
+            if on_board:
+                busy["encoder"] = _encoder_cycles(ENCODERS[encoder_name], task.inputs) / cycles
             sends, answers = "pixels" if on_board else "spikes", "spikes" if mode is ReadoutMode.OFF else "classes"
             rate = line.clock_hz / cycles
             latencies = np.array(done.latencies_s) * _SIMULATED_HZ / line.clock_hz * 1e6

@@ -12,8 +12,13 @@ from harness.mnist import digits_of, strokes
 from harness.networks import rng_of
 
 from spikeloom.benchmarks import line_speed
-from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Line, Rate, driver_rates, limit_of, measure
+from spikeloom.benchmarks.line_speed import ENCODERS, LINES, MODEL, Line, Rate, driver_rates, limit_of, measure
+from spikeloom.boards.targets.registry import all_boards
+from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.encoders import LatencyEncoder
+from spikeloom.datasets.mnist import pixel_levels
+from spikeloom.datasets.shipped import shipped
+from spikeloom.explore.choose import choose_core
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
 from spikeloom.sim.host.ethernet import UDP_LINK
@@ -115,8 +120,13 @@ def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path,
             expected |= {"link to the board": 0.18, "link from the board": 0.08}
         expected["core"] = round(0.01 / divisor, 3)
         if rate.sends == "pixels":
-            encoder = ENCODERS[rate.encoding].steps * 785 / (1000 * divisor)
-            expected["encoder"] = min(1.0, round(encoder, 3))
+            encoder = ENCODERS[rate.encoding]
+            cycles = encoder.steps * 785
+            if isinstance(encoder, LatencyEncoder):
+                lit = np.count_nonzero(pixel_levels(images, encoder.bits)) / 5
+                assert 0 < lit < 784
+                cycles = encoder.steps + 2 * lit
+            expected["encoder"] = min(1.0, round(cycles / (1000 * divisor), 3))
         assert rate.busy == expected
         line_name = "bus" if line.kind is LinkKind.USB else "line to the board"
         limit = "encoder" if expected.get("encoder", 0) > share else line_name
@@ -134,6 +144,22 @@ def test_answers_that_differ_are_counted(in_place_of_pins, rng, tmp_path):
         encoder = ENCODERS[rate.encoding]
         # Each of ten outputs in each step, or a class; the image alone is correct.
         assert rate.mismatches == 2 * (1 if rate.answers == "classes" else 10 * encoder.steps)
+
+
+def test_the_core_of_a_fast_line_is_the_one_that_a_board_gets():
+    """`bitstream NETWORK` chooses without a number of lanes."""
+    network = load(shipped(MODEL))
+    quantised = quantise(network, Quantisation(weight_width=8))
+    lines = {name: line for name, line in LINES.items() if line.lanes > 8}
+    assert {line.kind for line in lines.values()} == {LinkKind.USB, LinkKind.UDP}
+    for line in lines.values():
+        fabric = line.fabric(quantised)
+        assert fabric.core == choose_core(quantised, all_boards()[line.board].device, link=line.kind)
+        assert fabric.core.lanes == line.lanes
+        assert fabric.link == UDP_LINK
+        assert fabric.encoder is not None
+        assert fabric.readout is not None
+    assert LINES["udp, 1 Gbit/s"].fabric(quantised).core.lanes == 8
 
 
 def test_what_limits():
