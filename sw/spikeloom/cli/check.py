@@ -87,7 +87,8 @@ def check(
             out.print(*choice.tables(), sep="\n")
         widths = loading.widths(loaded, choice.core)
         quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
-        _check_stored(quantised, dict.fromkeys(widths.weight_widths, choice.core.weight_width), said, as_json=as_json)
+        stored = dict.fromkeys(widths.weight_widths, choice.core.weight_width)
+        _check_stored(quantised, stored, said, in_sdram=choice.core.streamed, as_json=as_json)
         said["weights_in"] = dict.fromkeys(widths.weight_widths, _MEMORIES[choice.core.weight_memory])
         if choice.core.streamed:
             program = place(quantised, chosen_fabric([loaded], choice))
@@ -135,7 +136,7 @@ def _check_fabric(
         p.name: max(fabric.cores[tile_of[part.name]].weight_width for part in parts.parts_of(p.name))
         for p in quantised.populations
     }
-    _check_stored(quantised, stored, said, as_json=as_json)
+    _check_stored(quantised, stored, said, in_sdram=fabric.sdram is not None, as_json=as_json)
     said["weights_in"] = {
         p.name: _MEMORIES[fabric.cores[tile_of[parts.parts_of(p.name)[0].name]].weight_memory]
         for p in quantised.populations
@@ -154,43 +155,65 @@ def _check_fabric(
 
 
 def _words_of(program: Program) -> dict[str, tuple[int, int]]:
-    """Return the weight words of each population in block RAM and in SDRAM, of a core with both kinds."""
+    """Return the weight words of each population in block RAM and in SDRAM."""
     placement = placement_of(program)
-    (tile,) = placement.held
-    return CoreCompiler(placement, tile).rows.lies_in
+    parts = {part.name: part.population for part in program.assignment.parts.parts}
+    found = dict.fromkeys(parts.values(), (0, 0))
+    for tile in placement.held:
+        if tile not in program.fabric.cores:
+            continue
+        is_far = program.fabric.cores[tile].weight_memory == "sdram"
+        for part, (near, far) in CoreCompiler(placement, tile).rows.lies_in.items():
+            before = found[parts[part]]
+            found[parts[part]] = before[0] + (0 if is_far else near), before[1] + far + (near if is_far else 0)
+    return found
 
 
 def _lying(program: Program) -> dict[str, str]:
-    """Return where the weights of each population lie, of a core with both kinds; empty for others."""
-    fabric = program.fabric
-    if fabric.sdram is None or not fabric.core.mixed:
+    """Return where the weights of each population lie, in a fabric with weights in block RAM and in SDRAM; empty for
+    others."""
+    if program.fabric.sdram is None or not _has_both(program):
         return {}
     kinds = {(True, True): "block RAM and SDRAM", (False, True): "SDRAM"}
     return {name: kinds.get((near > 0, far > 0), "block RAM") for name, (near, far) in _words_of(program).items()}
 
 
+def _has_both(program: Program) -> bool:
+    """Whether cores of the fabric have weights in block RAM, beside those in SDRAM."""
+    return any(core.weight_memory != "sdram" for core in program.fabric.cores.values())
+
+
 def _in_sdram(program: Program) -> list[str]:
     """Return sentences about the weights in SDRAM."""
-    weights, memory = program.fabric.weights, program.fabric.core.sdram_memory
+    fabric, weights = program.fabric, program.fabric.weights
     assert weights is not None
-    assert memory is not None
-    used = sum(image.words.size for image in program.memories if image.memory == memory.number)
+    images = [
+        image
+        for image in program.memories
+        if image.tile in fabric.streamed and image.memory == fabric.streamed[image.tile].number
+    ]
     room = weights.sdram.burst_bytes << weights.sdram.least_address_bits
-    names = ", ".join(dict.fromkeys(part.population for part in program.assignment.parts.parts))
-    if not program.fabric.core.mixed:
-        return [f"weights of {names} in SDRAM: {used / 1e6:,.3g} of {room / 1e6:,.3g} MB; everything else in block RAM"]
+    size = f"{sum(image.words.size for image in images) / 1e6:,.3g} of {room / 1e6:,.3g} MB"
+    if len(images) > 1:
+        size += f", shared by {len(images)} cores"
+    if not _has_both(program):
+        names = ", ".join(dict.fromkeys(part.population for part in program.assignment.parts.parts))
+        return [f"weights of {names} in SDRAM: {size}; everything else in block RAM"]
     words = _words_of(program)
     shares = [f"{name} {far / (near + far):.0%}" for name, (near, far) in words.items() if far]
     return [
-        f"weights in SDRAM: {', '.join(shares) or 'none'}; {used / 1e6:,.3g} of {room / 1e6:,.3g} MB",
+        f"weights in SDRAM: {', '.join(shares) or 'none'}; {size}",
         "everything else in block RAM: kernels, sparse rows, and the dense rows that are read most often",
     ]
 
 
-def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dict[str, Any], *, as_json: bool) -> None:
+def _check_stored(
+    quantised: QuantisedNetwork, stored: dict[str, int], said: dict[str, Any], *, in_sdram: bool, as_json: bool
+) -> None:
     """Report the populations whose weights take more bits in memory than they have, if widths differ.
 
-    ``stored`` are the bits of a weight in the cores that hold each population, by name.
+    ``stored`` are the bits of a weight in the cores that hold each population, by name. ``in_sdram`` tells whether
+    weights lie in an SDRAM, whose words have one width.
     """
     widths = {population.name: quantised.width_of(population.name) for population in quantised.populations}
     said["weight_bits"] = {name: {"bits": bits, "stored": stored[name]} for name, bits in widths.items()}
@@ -199,8 +222,13 @@ def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dic
     for name, bits in widths.items():
         if stored[name] > bits:
             out.print(
-                f"{name}: its weights have {bits} bits and take {stored[name]} each, because a core stores all weights "
-                "at the width of its widest; tiles of a mesh (--mesh, --tiles) have widths of their own"
+                f"{name}: its weights have {bits} bits and take {stored[name]} each, because "
+                + (
+                    "all weights that share an SDRAM have the width of the widest"
+                    if in_sdram
+                    else "a core stores all weights at the width of its widest; tiles of a mesh (--mesh, --tiles) have "
+                    "widths of their own"
+                )
             )
 
 

@@ -240,12 +240,14 @@ def on_mesh(
 ) -> FabricConfig:
     """Return ``fabric`` on the mesh of ``--mesh``, or on the smallest mesh for ``--tiles``; else unchanged.
 
-    Where the weights of ``networks`` have different widths, so have the tiles.
+    Where the weights of ``networks`` have different widths, so have the tiles, unless they share an SDRAM.
     """
     if hardware.mesh is None and (hardware.tiles or 1) <= len(fabric.cores):
         return fabric
     meshed = fabric.on_mesh(*mesh_shape(hardware.mesh, hardware.tiles), counters=counters)
-    if all(len(set(loading.weight_widths(network).values())) == 1 for network in networks):
+    # The words of an SDRAM have one width.
+    same = all(len(set(loading.weight_widths(network).values())) == 1 for network in networks)
+    if same or meshed.sdram is not None:
         return meshed
     quantised = [quantised_for(network, meshed, loading) for network in networks]
     try:

@@ -300,7 +300,7 @@ class _Line:
         total = sum((self.load(kind, piece) for piece in pieces), Load())
         return (
             total.words <= core.words
-            and total.weight_words <= core.weight_words
+            and total.weight_words <= core.all_weight_words
             and total.cycles <= limit
             and len(pieces) <= core.populations
             and self.rows(kind, {piece.population for piece in pieces}) <= core.axons * self.room
@@ -470,12 +470,12 @@ class _Line:
                 f"network {self.network.name}: the sources and targets of {self._unit_name} must lie in different "
                 f"tiles, {needed} of them, not in {len(cores)}"
             )
-        largest = max(cores, key=lambda core: core.words * core.weight_words)
+        largest = max(cores, key=lambda core: core.words * core.all_weight_words)
         kind = self.kinds.index(largest)
         total = sum((self.load(kind, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
         for name, used, available in (
             ("neuron words", total.words, sum(core.words for core in cores)),
-            ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
+            ("weight words", total.weight_words, sum(core.all_weight_words for core in cores)),
         ):
             if used > available:
                 return (
@@ -514,7 +514,7 @@ class _Line:
             f"{used:,} {what}, a tile has {available:,}"
             for what, used, available in (
                 ("neuron words", load.words, core.words),
-                ("weight words", load.weight_words, core.weight_words),
+                ("weight words", load.weight_words, core.all_weight_words),
                 ("rows", rows, core.axons),
             )
             if used > available

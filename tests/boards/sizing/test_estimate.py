@@ -9,7 +9,14 @@ from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.qor.blocks import plain_lif_core, small_mesh
 from spikeloom.boards.qor.measure import Quality
 from spikeloom.boards.qor.refit_estimate import FAMILIES
-from spikeloom.boards.sizing.estimate import estimate, estimate_fabric, estimate_tile, lut_rams, measured_cores
+from spikeloom.boards.sizing.estimate import (
+    estimate,
+    estimate_fabric,
+    estimate_parts,
+    estimate_tile,
+    lut_rams,
+    measured_cores,
+)
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
@@ -20,6 +27,8 @@ from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.tile import tile_kinds
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.chips import BOARDS
+from spikeloom.sim.sdram.parameters import SdramParameters
 
 CORES = {f"{core.family}-{core.name}{'' if core.link is None else '-top'}": core for core in measured_cores()}
 ALONE = {name: core for name, core in CORES.items() if core.link is None}
@@ -158,6 +167,25 @@ def test_a_fabric_is_the_sum_of_its_tiles_and_routers():
     assert found.ram == sum(tile.ram for tile in tiles)
     whole = estimate_fabric(fabric, ECP5)
     assert whole.lut > found.lut
+
+
+def test_cores_share_one_weight_memory():
+    """Each further core adds itself and its part of the arbiter."""
+    sdram = SdramParameters(chip=BOARDS["ulx3s"], clock_hz=110_000_000)
+    core = replace(FABRICS["small"].core, weight_memory="sdram")
+    one = FabricConfig(core=core, sdram=sdram)
+    assert estimate_fabric(one, ECP5) == estimate(core, ECP5)
+    mesh = MeshParameters(columns=5, rows=2)
+    meshes = {n: FabricConfig(tiles=(None, *[core] * n), mesh=mesh, sdram=sdram) for n in (1, 2, 8)}
+    parts = {n: estimate_parts(fabric, ECP5) for n, fabric in meshes.items()}
+    shared = {n: found["weights in SDRAM"] for n, found in parts.items()}
+    assert shared[1] == estimate_parts(one, ECP5)["weights in SDRAM"]
+    # As synthesised, times the ratio of place and route.
+    for n, lut, ff in ((2, 190, 104), (8, 523, 171)):
+        assert shared[n].lut - shared[1].lut == pytest.approx(1.11 * lut, rel=0.06)
+        assert shared[n].ff - shared[1].ff == pytest.approx(ff, rel=0.06)
+    assert sum(name.endswith(", core") for name in parts[8]) == 8
+    assert estimate_fabric(meshes[8], ECP5).lut < 8 * estimate(core, ECP5, link=None).lut
 
 
 def test_a_mesh_and_a_whole_fabric_are_near_what_was_routed():

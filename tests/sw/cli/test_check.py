@@ -191,6 +191,43 @@ def test_weights_of_both_kinds(capsys):
 
 
 @pytest.mark.parametrize(
+    ("given", "sentence", "lies"),
+    [
+        (
+            ["weight_memory=sdram"],
+            "weights of hidden, digit in SDRAM: 0.00243 of 33.6 MB, shared by 2 cores; everything else in block RAM",
+            {"hidden": "SDRAM", "digit": "SDRAM"},
+        ),
+        (
+            ["streamed_words=4096", "weight_words=128"],
+            "weights in SDRAM: hidden 50%, digit 100%; 0.00142 of 33.6 MB, shared by 2 cores everything else in block",
+            {"hidden": "block RAM and SDRAM", "digit": "SDRAM"},
+        ),
+    ],
+    ids=["streamed", "mixed"],
+)
+def test_cores_that_share_an_sdram(capsys, given, sentence, lies):
+    """The network is cut as for other meshes; the memory of weights and its arbiter are estimated once."""
+    options = [option for field in [*given, "lanes=4"] for option in ("--core", field)]
+    # Weights of different widths have the same in an SDRAM.
+    options += ["--board", "ulx3s-12f", "--tiles", "2", "--weight-bits", "hidden=8,digit=7"]
+    main(["check", str(shipped("digits-mlp.nir")), *options])
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    main(["check", str(shipped("digits-mlp.nir")), *options, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["weights_in"] == lies
+    assert len({use["tile"] for use in said["uses"]}) == 2
+    assert 2500 < said["parts"]["weights in SDRAM"]["lut"] < 3000
+    assert said["parts"]["total"]["lut"] == sum(part["lut"] for part in list(said["parts"].values())[:-1])
+
+
+def test_more_cores_than_can_share_an_sdram(capsys):
+    options = ["--board", "ulx3s-12f", "--core", "weight_memory=sdram", "--tiles", "20"]
+    message = refused(capsys, "check", str(shipped("digits-mlp.nir")), *options)
+    assert message == "cores with weights in SDRAM must be at most 16, not 24"
+
+
+@pytest.mark.parametrize(
     ("board", "lanes", "megabytes"), [("icesugar-pro", 4, 33.6), ("icepi-zero", 4, 33.6), ("colorlight-5a75b", 8, 4.19)]
 )
 def test_boards_with_sdram(capsys, board, lanes, megabytes):

@@ -102,6 +102,16 @@ def test_simulate_with_weights_in_sdram(network, capsys, shared_build):
     assert message.endswith("use spikeloom simulate --backend rtl, or --core weight_memory=block")
 
 
+@pytest.mark.slow
+def test_simulate_with_cores_that_share_an_sdram(network, capsys, shared_build):
+    shared_build("build/simulate")
+    options = ["--board", "ulx3s-12f", "--core", "weight_memory=sdram", "--tiles", "2", "--images", "3", "--json"]
+    main(["simulate", network, "--backend", "rtl", *options])
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["mismatches"] == 0
+    assert summary["spikes_compared"] > 0
+
+
 def test_a_raster_of_values(tmp_path, capsys):
     """An input with values is drawn where it is not 0."""
     neurons = Population(name="lif", shape=(4,), beta=0.5, threshold=2.0)

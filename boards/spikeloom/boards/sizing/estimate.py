@@ -195,11 +195,26 @@ def estimate(core: CoreParameters, device: Device, *, link: LinkKind | None = Li
     Without a ``link``, they are those of the core alone. Raises ``ValueError`` for a link whose cost is not known:
     ``measured.json`` has the designs that were measured.
     """
+    found = _without_sdram(core, device)
+    if core.streamed:
+        found += _weight_memory(device, 1)
+    return found if link is None else found + _link(device.flow.pll, link)
+
+
+def _weight_memory(device: Device, cores: int) -> Resources:
+    """Return the resources of a weight memory in SDRAM, with its controller and the arbiter of several ``cores``."""
+    family = device.flow.pll
+    found = Resources(lut=_routed(family, *_WEIGHT_MEMORY), ff=_WEIGHT_MEMORY[1], ram=0, dsp=0)
+    return found if cores == 1 else found + _logic_of({"arbiter": 1, "arbiter, cores": cores}, family)
+
+
+def _without_sdram(core: CoreParameters, device: Device) -> Resources:
+    """Return the resources of ``core`` alone, without the weight memory of its streamed weights."""
     family = device.flow.pll
     lut, ff, cells = _synthesised(core, family, "lut"), _synthesised(core, family, "ff"), lut_rams(core, family)
     if family == "gowin":
         lut += cells * (_ROUTED_GOWIN["lut"] / _ROUTED["gowin"] - _LUT_RAM_CELL[family])
-    found = Resources(
+    return Resources(
         lut=_routed(family, lut, ff),
         ff=round(ff) + (cells * _ROUTED_GOWIN["ff"] if family == "gowin" else 0),
         ram=sum(block_rams(array, family) for array in arrays(core)),
@@ -207,9 +222,6 @@ def estimate(core: CoreParameters, device: Device, *, link: LinkKind | None = Li
         single_port=sum(map(single_port_rams, arrays(core))) if device.single_port_ram else 0,
         lut_ram=cells,
     )
-    if core.streamed:
-        found += Resources(lut=_routed(family, *_WEIGHT_MEMORY), ff=_WEIGHT_MEMORY[1], ram=0, dsp=0)
-    return found if link is None else found + _link(family, link)
 
 
 _TERMS = {
@@ -225,23 +237,27 @@ _TERMS = {
     "attention, bits": (29.0, 19.0),
     "attention, rows": (3.75, 5.6),
     "router ports": (120, 106),
+    "arbiter": (90, 82),
+    "arbiter, cores": (55, 11),
 }
 """Lookup tables and flip-flops per term of the tiles other than cores, before place and route.
 
 AER and attention tiles were synthesised for an ECP5 (``synth_ecp5`` with the options of `refit_estimate`, Yosys 0.70):
 three sizes per direction of an AER tile, four attention tiles with 8 to 32 tokens and 1 to 16 rows. The ports of a
-router are those of ``qor/mesh-4x4-ecp5-85f.json``, 64 in all, divided by the ratio of place and route. The lookup
+router are those of ``qor/mesh-4x4-ecp5-85f.json``, 64 in all, divided by the ratio of place and route. Arbiters of an
+SDRAM were synthesised for 2, 3, 4 and 8 cores: 190, 310, 309 and 523 lookup tables, 104 to 171 flip-flops. The lookup
 tables of all families have four inputs, so that the other families count the same.
 """
 
 
 def estimate_tile(tile: TileParameters, device: Device) -> Resources:
-    """Return the resources of a tile of any kind on ``device`` after place and route, without its router.
+    """Return the resources of a tile of any kind on ``device`` after place and route, without its router and without a
+    weight memory in SDRAM.
 
     Raises ``ValueError`` for a term of its cost that has not been measured.
     """
     if isinstance(tile, CoreParameters):
-        return estimate(tile, device, link=None)
+        return _without_sdram(tile, device)
     family = device.flow.pll
     if unknown := tile.cost.keys() - _TERMS.keys():
         raise ValueError(
@@ -275,8 +291,9 @@ def estimate_fabric(fabric: FabricConfig, device: Device, *, link: LinkKind | No
 def estimate_parts(
     fabric: FabricConfig, device: Device, *, link: LinkKind | None = LinkKind.UART
 ) -> dict[str, Resources]:
-    """Return the resources of each tile of ``fabric``, of its routers, and of a host link and its bridge as in
-    `estimate`, by the name of the part: ``tile 1, core``, ``routers``, ``host link``.
+    """Return the resources of each tile of ``fabric``, of its routers, of the memory of weights in SDRAM, and of a host
+    link and its bridge as in `estimate`, by the name of the part: ``tile 1, core``, ``routers``, ``weights in SDRAM``,
+    ``host link``.
 
     Encoder and readout of the bridge are not included.
     """
@@ -285,6 +302,8 @@ def estimate_parts(
         links = mesh.columns * (mesh.rows - 1) + mesh.rows * (mesh.columns - 1)
         # A router has a port to its tile, and one to each neighbour.
         parts["routers"] = _logic_of({"router ports": mesh.tiles + 2 * links}, device.flow.pll)
+    if fabric.sdram is not None:
+        parts["weights in SDRAM"] = _weight_memory(device, len(fabric.streamed))
     if link is not None:
         parts["host link"] = _link(device.flow.pll, link)
     return parts

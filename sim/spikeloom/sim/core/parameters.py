@@ -262,13 +262,18 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @property
     def capacity(self) -> Capacity:
         """Number of neurons and weights; it adds ``words_per_cycle`` weights per lane and cycle."""
-        synapses = (self.weight_words + self.streamed_words) * self.lanes
+        synapses = self.all_weight_words * self.lanes
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes * self.words_per_cycle)
 
     def holds_weights(self, width: int) -> bool:
         """Whether it can hold weights of ``width`` bits, at least 1. Weights of one bit are -1 and 1, which any width
         can hold."""
         return width <= self.weight_width
+
+    @property
+    def all_weight_words(self) -> int:
+        """Weight words in block RAM and in SDRAM."""
+        return self.weight_words + self.streamed_words
 
     @property
     def streamed(self) -> bool:

@@ -89,7 +89,7 @@ class ArbiterParameters:
         return core << self.address_bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArbiterOutputs:
     """Outputs of one cycle: the core whose request is accepted and the one to which a word is offered, None for none;
     the row offered to the memory as (address, length), None without one; and whether a word of the memory is
@@ -155,7 +155,7 @@ class ArbiterModel:
             self.order.append(granted)
         for core, restart in enumerate(restarts):
             self.dropping[core] = restart or (self.dropping[core] and not idle[core])
-        return ArbiterOutputs(granted, row, receiver, ready)
+        return ArbiterOutputs(granted=granted, row=row, receiver=receiver, ready=ready)
 
     def _take(self) -> None:
         core, length = self.incomplete[0]
