@@ -137,6 +137,7 @@ def test_bounds():
         ("more_row_bits", 0, 2),
         ("count_bits", 1, 16),
         ("read_delay", 0, 3),
+        ("phases", 0, 255),
     ):
         assert_bounds(make, name, low, high)
     for wrong in (0, -5, 1e8, True):

@@ -73,6 +73,9 @@ class SdramParameters:
     read_delay
         Cycles that a word takes from the chip to the controller beyond the CAS latency and the two registers at the
         pins, 0 to 3.
+    phases
+        Steps of a whole cycle in which the clock of the chip can be delayed (`spikeloom.sim.sdram.phase`), up to 255; 0
+        if its phase is fixed.
     """
 
     chip: SdramChip
@@ -82,9 +85,16 @@ class SdramParameters:
     masks: bool = True
     count_bits: int = 10
     read_delay: int = 0
+    phases: int = 0
 
     def __post_init__(self) -> None:
-        limits = {"more_column_bits": (0, 1), "more_row_bits": (0, 2), "count_bits": (1, 16), "read_delay": (0, 3)}
+        limits = {
+            "more_column_bits": (0, 1),
+            "more_row_bits": (0, 2),
+            "count_bits": (1, 16),
+            "read_delay": (0, 3),
+            "phases": (0, 255),
+        }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -98,6 +108,11 @@ class SdramParameters:
     def timing(self) -> SdramTiming:
         """The rules of the chip at this clock."""
         return self.chip.timing(self.clock_hz)
+
+    @property
+    def step_ps(self) -> int:
+        """Duration of a step of the phase in picoseconds, rounded down; 0 if the phase is fixed."""
+        return 10**12 // (self.clock_hz * self.phases) if self.phases else 0
 
     @property
     def burst_bits(self) -> int:

@@ -16,9 +16,10 @@ SDRAM = RegisterMap(
         Register(
             name="control",
             offset=0,
-            width_bits=2,
+            width_bits=3,
             access="pulse",
-            description="bit 0 starts the checksum, bit 1 resets the flag `lost`.",
+            description="bit 0 starts the checksum, bit 1 resets the flag `lost`. Bit 2 delays the clock of the chip "
+            "by `phase_steps` steps, initialises the chip and runs the self-test again; the contents are lost.",
         ),
         Register(
             name="status",
@@ -26,7 +27,7 @@ SDRAM = RegisterMap(
             width_bits=4,
             access="read",
             flags=("tested", "failed", "lost", "busy"),
-            description="bit 0: the self-test after power-up has ended. Bit 1: it has failed, see `wrong`. Bit 2: a "
+            description="bit 0: the self-test has ended. Bit 1: it has failed, see `wrong`. Bit 2: a "
             "byte was lost, because it came before the end of the self-test or faster than it could be stored. Bit 3: "
             "the checksum is being computed.",
         ),
@@ -37,6 +38,35 @@ SDRAM = RegisterMap(
             access="read",
             description="one bit for each address bit that only some of the board's chips have, in ascending order: "
             "set if the chip has it.",
+        ),
+        Register(
+            name="phase_steps",
+            offset=3,
+            width_bits=8,
+            access="write",
+            description="steps by which bit 2 of `control` delays the clock of the chip.",
+        ),
+        Register(
+            name="phases",
+            offset=4,
+            width_bits=8,
+            access="read",
+            description="number of steps of a whole cycle; 0 if the phase is fixed.",
+        ),
+        Register(
+            name="phase",
+            offset=5,
+            width_bits=8,
+            access="read",
+            description="steps by which the clock of the chip is behind its position after power-up. A session does "
+            "not reset it.",
+        ),
+        Register(
+            name="step_ps",
+            offset=6,
+            width_bits=16,
+            access="read",
+            description="duration of a step in picoseconds, rounded down; 0 if the phase is fixed.",
         ),
         Register(
             name="wrong",
