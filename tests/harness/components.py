@@ -35,7 +35,8 @@ MESH = [
 ]
 PACKETS = [{"axon_width": 9, "value_width": 12}, {"axon_width": 16, "value_width": 5}]
 SDRAM = [
-    {"parameters": SdramParameters(chip=BOARDS[board], clock_hz=60_000_000)} for board in ("ulx3s", "colorlight-5a75b")
+    {"parameters": SdramParameters(chip=BOARDS[board], clock_hz=60_000_000, phases=104)}
+    for board in ("ulx3s", "colorlight-5a75b")
 ]
 WEIGHTS = [
     {
@@ -115,6 +116,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "SdramCrossing": SDRAM,
     "ByteGatherer": SDRAM,
     "Gearbox": WEIGHTS,
+    "Retest": [{"phases": 0}, {"phases": 40}],
     "SelfTest": WEIGHTS,
     "WeightMemory": [{**of, "number": 1} for of in WEIGHTS],
     "RowArbiter": [

@@ -120,11 +120,13 @@ def run_controller(
     chip: SdramChip | None = None,
     device: SdramDevice | None = None,
     timeout: int = 100_000,
+    restarts: tuple[int, ...] = (),
 ) -> SdramRun:
     """Send ``requests``, and end when every word has been read or written.
 
     ``idle`` is the probability of a pause in each cycle before a request or a burst to write, ``stall`` that a word is
-    not taken; once, after half of the words, no word is taken for ``long_stall`` cycles.
+    not taken; once, after half of the words, no word is taken for ``long_stall`` cycles. The chip is initialised again
+    from the cycles ``restarts`` on.
     """
     dut = controller or SdramController(parameters)
     chip = chip or parameters.chip
@@ -167,7 +169,11 @@ def run_controller(
                     (dut.pins.data_i, on_board.popleft()),
                 ],
             )
+            if run.cycles in restarts:
+                ctx.set(dut.restart, 1)
             _, _, bits = await ctx.tick().sample(sampled)
+            if not ctx.get(dut.ready):
+                ctx.set(dut.restart, 0)
             offered[0].edge(bits & 1)
             offered[1].edge(bits >> 1 & 1)
             if bits >> 2 & 1 and ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import wiring
 
+from harness.phased_device import PhasedDevice
 from harness.simulated_link import SimulatedLink
 from harness.weight_memory import memory_chip
 from spikeloom.hdl.sdram.crossing import SDRAM_DOMAIN, SdramCrossing
@@ -31,12 +32,21 @@ class FabricWithSdram(Elaboratable):
 
 
 class SdramLink(SimulatedLink):
-    """A `SimulatedLink` to a fabric with an SDRAM of the kind ``chip``. ``fault`` changes each word that it drives."""
+    """A `SimulatedLink` to a fabric with an SDRAM of the kind ``chip``. ``fault`` changes each word that it drives.
 
-    def __init__(self, rng, fabric, *, stall, chip=None, fault=int):
+    With the timing ``at_pins`` the chip is a `PhasedDevice`, whose clock the fabric can delay.
+    """
+
+    def __init__(self, rng, fabric, *, stall, chip=None, fault=int, at_pins=None, direction=1):
         super().__init__(rng, fabric, stall=stall)
         chip = chip or fabric.sdram.chip
-        self.device = SdramDevice(chip, chip.timing(fabric.sdram.clock_hz))
+        timing = chip.timing(fabric.sdram.clock_hz)
+        if at_pins is None:
+            self.device = SdramDevice(chip, timing)
+        else:
+            self.device = PhasedDevice(chip, timing, at_pins, rng, direction=direction)
+            follow = self.device.follow(self.top.crossing.phase_step)
+            self.simulator.add_testbench(follow, background=True)
         self.simulator.add_clock(0.53e-6, domain=SDRAM_DOMAIN)
         self.simulator.add_testbench(memory_chip(self.top.crossing.pins, self.device, fault=fault), background=True)
 

@@ -289,6 +289,8 @@ LEFT_OUT = {
     "usb pins": ("", "term_select"),
     "SdramCrossing .": ("", r"(requests|words|writes)\.[rw]_(level|rst)"),
     "WeightMemory .": ("", _PLANE),
+    # Without a phase that can be stepped.
+    "Retest 0": ("phase|phase_step", "steps"),
     "(usb|ulpi) line|EthernetLine 0": ("", r"vbus_valid|(received|sent)\.[rw]_(level|rdy|rst)"),
     "((usb|ulpi) )?top": (
         rf"fabric\.bridge\.(program|too_large|encoder\.(turn|drop)|readout\.(bank|following|{_READOUT_TOKENS}))",
@@ -340,9 +342,13 @@ UNUSED_BITS = {
     "SdramCrossing .": r"controller\.pins__command",
     # Requests of a weight memory read or write only, few bursts, and no words beyond those of the core.
     "Gearbox .|SelfTest .": "(requests|writes)__payload",
-    "WeightMemory .": r"((gearbox|test)\.)?(requests|writes)__payload|address|burst|larger|of_host|wrong",
+    "Retest 0": "left",
+    "WeightMemory .": (
+        r"((gearbox|test)\.)?(requests|writes)__payload|address|burst|larger|of_host|wrong|phases|step_ps"
+    ),
     "(tiles|mesh) of SDRAM": (
-        rf"{_FABRIC}|steps_done|weight_stage\.here__index|weight_memory\.(.*__payload|address|burst|of_host|wrong)"
+        rf"{_FABRIC}|steps_done|weight_stage\.here__index"
+        r"|weight_memory\.(.*__payload|address|burst|of_host|wrong|phases|step_ps)"
     ),
     # Registers have whole bytes, and ports of fabrics the usual widths.
     "core.*|axi": _STATUS,

@@ -1,6 +1,7 @@
 """SDRAM at the pins of boards: registers in the I/O cells, constraints, and boards that cannot have it."""
 
 import dataclasses
+import functools
 import re
 
 import pytest
@@ -31,21 +32,27 @@ class Memory(Component):
 
     def __init__(self, parameters):
         self._crossing = SdramCrossing(parameters)
-        super().__init__({"rx": In(1), "tx": Out(1), "sdram": Out(SdramPinSignature(parameters))})
+        members = {"rx": In(1), "tx": Out(1), "sdram": Out(SdramPinSignature(parameters))}
+        super().__init__({**members, "sdram_phase_step": Out(1)})
 
     def elaborate(self, platform):
-
         m = Module()
         m.submodules.crossing = crossing = self._crossing
         wiring.connect(m, crossing.pins, wiring.flipped(self.sdram))
         m.d.comb += [crossing.port.requests.valid.eq(self.rx), self.tx.eq(crossing.port.words.payload[0])]
+        m.d.comb += [crossing.port.phase_step.eq(self.rx), self.sdram_phase_step.eq(crossing.phase_step)]
         return m
+
+
+@functools.cache
+def plan_of(name):
+    board = WITH_SDRAM[name]
+    return board_plan(board, bytes(16), design=lambda board, identity: Memory(board.sdram_parameters))
 
 
 @pytest.mark.parametrize("name", WITH_SDRAM)
 def test_pins_are_in_registers_of_the_io_cells(name):
-    board = WITH_SDRAM[name]
-    plan = board_plan(board, bytes(16), design=lambda board, identity: Memory(board.sdram_parameters))
+    board, plan = WITH_SDRAM[name], plan_of(name)
     constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
     p = board.sdram_parameters
     width, addresses = p.chip.width, p.chip.row_bits
@@ -60,7 +67,8 @@ def test_pins_are_in_registers_of_the_io_cells(name):
     assert (cells["ODDRX1F"], cells["EHXPLLL"]) == (1, 2)
     for pin in ("clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm"):
         assert (f"sdram_0__{pin}__io" in constraints) == (pin not in tied)
-    assert f'NET "sdram_clock" {float(p.clock_hz)} HZ' in constraints
+    for clock in ("sdram_clock", "sdram_chip_clock"):
+        assert f'NET "{clock}" {float(p.clock_hz)} HZ' in constraints
     assert p.read_delay == PIN_REGISTERS
     assert p.masks == (not tied)
 
@@ -112,3 +120,29 @@ def test_boards_that_cannot_have_it():
     ):
         streaming(ulx3s).with_link("usb")
     assert streaming(WITH_SDRAM["ulx3s-45f"]).with_link("usb").fabric.sdram is not None
+
+
+@pytest.mark.parametrize("name", WITH_SDRAM)
+def test_the_clock_of_the_chip_can_be_delayed(name):
+    """Its PLL output, and only that of the pin, is the one that `phase_step` delays; it begins aligned with the
+    other."""
+    board = WITH_SDRAM[name]
+    netlist = plan_of(name).files["top.il"]
+    plls = re.findall(r"cell \\EHXPLLL (.*?)\n  end", netlist, re.DOTALL)
+    (pll,) = (text for text in plls if "CLKOS2" in text)
+    parameters = dict(re.findall(r"parameter (?:signed )?\\(\S+) (\S+)", pll))
+    ports = dict(re.findall(r"connect \\(\S+) (.+)", pll))
+    assert parameters["DPHASE_SOURCE"] == '"ENABLED"'
+    for setting in ("DIV", "CPHASE", "FPHASE", "ENABLE"):
+        assert parameters[f"CLKOS2_{setting}"] == parameters[f"CLKOS_{setting}"]
+    assert board.sdram_parameters.phases == 8 * int(parameters["CLKOS_DIV"])
+    # Output 1 is CLKOS2; direction 0 is later.
+    assert [ports[f"PHASE{pin}"] for pin in ("SEL1", "SEL0", "DIR", "LOADREG")] == ["1'0", "1'1", "1'0", "1'0"]
+    assert "'" not in ports["PHASESTEP"]
+    cells = re.findall(r"cell \\(ODDRX1F|OFS1P3DX|IFS1P3DX) (.*?)\n  end", netlist, re.DOTALL)
+    clocks = [(cell, net) for cell, text in cells for net in re.findall(r"connect \\SCLK (\S+)", text)]
+    assert len(clocks) == len(cells)
+    (of_chip,) = (net for cell, net in clocks if cell == "ODDRX1F")
+    # Beside it, the output enable of the same pin.
+    assert [cell for cell, net in clocks if net == of_chip] == ["ODDRX1F", "OFS1P3DX"]
+    assert len({net for _, net in clocks}) == 2

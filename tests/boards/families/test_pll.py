@@ -15,7 +15,8 @@ from spikeloom.boards.families.pll import (
     gowin_settings,
     ice40_settings,
     phy_clock,
-    sdram_clock,
+    sdram_clocks,
+    sdram_phases,
     usb_clocks,
     usb_clocks_of_ice40,
 )
@@ -157,19 +158,23 @@ def test_clocks_that_a_phy_cannot_have():
 
 def test_the_clock_of_an_sdram():
     m = Module()
-    clock = sdram_clock(m, "ecp5", 25e6, 120_000_000, source := Signal())
-    assert clock.name == "sdram_clock"
+    source, step = Signal(), Signal()
+    clock, of_chip = sdram_clocks(m, "ecp5", 25e6, 120_000_000, source, step)
+    assert (clock.name, of_chip.name) == ("sdram_clock", "sdram_chip_clock")
     m.d.sdram += Signal().eq(1)
-    text = rtlil.convert(m, ports=[source])
+    m.d.sdram_chip += Signal().eq(1)
+    text = rtlil.convert(m, ports=[source, step])
     values = {name: int(value) for name, value in re.findall(r"parameter .(\w+_DIV) (\d+)", text)}
     assert 25e6 / values["CLKI_DIV"] * values["CLKOP_DIV"] / values["CLKOS_DIV"] == 120e6
+    assert values["CLKOS2_DIV"] == values["CLKOS_DIV"]
+    assert sdram_phases("ecp5", 25e6, 120_000_000) == 8 * values["CLKOS_DIV"]
 
 
 def test_clocks_that_an_sdram_cannot_have():
     m = Module()
     with pytest.raises(PllError, match=r"^PLL of an SDRAM must be that of an ECP5, not of the family gowin$"):
-        sdram_clock(m, "gowin", 27e6, 120_000_000, Signal())
+        sdram_clocks(m, "gowin", 27e6, 120_000_000, Signal(), Signal())
     message = r"^Clock of an SDRAM must be one that its PLL can make from 25 MHz, such as [\d.]+ MHz, not 119\.77 MHz$"
     with pytest.raises(PllError, match=message):
-        sdram_clock(m, "ecp5", 25e6, 119_770_000, Signal())
+        sdram_clocks(m, "ecp5", 25e6, 119_770_000, Signal(), Signal())
     Fragment.get(m, None)  # an unused module causes a warning

@@ -238,6 +238,28 @@ def test_no_command_waits_longer_than_it_must(request, parameters):
     assert np.median(np.diff(run.of(*refresh)[8:])) == parameters.refresh_period
 
 
+def test_a_restart_initialises_the_chip_again(request):
+    """In the middle of requests, twice, once while a refresh is due: nothing is lost, and the rules are kept."""
+    rng = rng_of(request.node.name)
+    requests = random_requests(rng, BUSY, 60)
+    timing = BUSY.timing
+    first = timing.power_up + timing.rp + 8 * timing.rfc + timing.mrd
+    # The period of the refreshes begins with the reset.
+    due = next(n * BUSY.refresh_period for n in range(1, 100) if n * BUSY.refresh_period > first + 500)
+    restarts = (first + 150, due)
+    run = run_controller(BUSY, requests, rng, chip=LARGE, stall=0.2, restarts=restarts)
+    assert (run.words, stored(BUSY, run.device)) == (expected_words(BUSY, requests), stored(BUSY, requests=requests))
+    modes = run.of(SdramCommand.LOAD_MODE)
+    assert len(modes) == 3
+    assert run.cycles > modes[-1] + 100
+    for mode, restart in zip(modes[1:], restarts, strict=True):
+        refreshes = run.of(SdramCommand.REFRESH)
+        end = refreshes.index(mode - timing.rfc) + 1
+        assert np.diff(refreshes[end - 8 : end]).tolist() == [timing.rfc] * 7
+        assert refreshes[end - 8] > restart
+        assert refreshes[end - 8] - timing.rp in run.of(SdramCommand.PRECHARGE)
+
+
 def test_a_wrong_refresh_interval_and_cas_latency_are_caught(request):
     rng = rng_of(request.node.name)
     requests = random_requests(rng, BUSY, 20)

@@ -20,6 +20,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import Feature
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.phase import PinTiming
 
 WEIGHTS = CORE.memory("weights").number
 STREAMED = dataclasses.replace(
@@ -113,6 +114,37 @@ def test_two_cores_share_an_sdram(request, sessions):
         rates.append(check_run(board, network, random_spikes(rng, 3, 1, 6)))
     assert 0 < np.mean(rates) < 1
     assert min(board.counters()[tile]["words"] for tile in (1, 2)) > 2
+
+
+@pytest.mark.slow
+def test_a_network_runs_after_a_sweep(request):
+    """The memory fails at first; the session moves its clock, and the weights stay in it as in any other memory."""
+    rng = rng_of(request.node.name)
+    fabric = FabricConfig(name="swept", core=STREAMED, sdram=dataclasses.replace(BUSY, phases=6))
+    timing = PinTiming(clock_hz=BUSY.clock_hz, phases=6, access=9_000, kept=4_000)
+    assert not timing.eye.passed[0]
+    network = random_network(rng, STREAMED, inputs=10, sizes=(6, 5))
+    program = place(network, fabric)
+    link = SdramLink(rng, fabric, stall=0.1, at_pins=timing)
+    board = Board(link, fabric)
+    assert board.memory_eye.passed == timing.eye.passed
+    board.load(program)
+    assert 0 < check_run(board, network, random_spikes(rng, 3, 2, 10)) < 1
+    with pytest.raises(
+        DriverError,
+        match=r"^a sweep of the SDRAM's clock overwrites the weights of the loaded program: sweep before a program is "
+        r"loaded$",
+    ):
+        board.sweep_memory()
+
+
+def test_a_memory_of_fixed_phase_cannot_be_swept(request):
+    board = Board(SdramLink(rng_of(request.node.name), FABRIC, stall=0.0), FABRIC)
+    with pytest.raises(
+        DriverError,
+        match=r"^the phase of the SDRAM's clock is fixed: build the bitstream of the board again with this release$",
+    ):
+        board.sweep_memory()
 
 
 def test_wrong_weights_are_noticed(request):

@@ -349,7 +349,7 @@ class _BoardTop(Elaboratable):
         m.submodules.design = self.design
         LINES[self.board.link_kind].connect(m, platform, self.board, self.design, oscillator)
         if (pins := getattr(self.design, "sdram", None)) is not None:
-            connect_sdram(m, platform, self.board, pins, oscillator)
+            connect_sdram(m, platform, self.board, pins, oscillator, self.design.sdram_phase_step)
         return m
 
     def _clock(self, m: Module, platform) -> Any:

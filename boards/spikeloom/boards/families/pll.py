@@ -16,7 +16,9 @@ from spikeloom.sim.host.usb import FULL_SPEED_HZ, HIGH_SPEED_HZ
 
 __all__ = [
     "ICE40_USB_FABRIC_HZ",
+    "PHASES_PER_OSCILLATION",
     "PLLS",
+    "SDRAM_CHIP_DOMAIN",
     "USB_BIT_HZ",
     "USB_HZ",
     "PllError",
@@ -27,7 +29,8 @@ __all__ = [
     "phy_clock",
     "pll_clock",
     "received_clock",
-    "sdram_clock",
+    "sdram_clocks",
+    "sdram_phases",
     "usb_clocks",
     "usb_clocks_of_ice40",
 ]
@@ -43,6 +46,12 @@ ICE40_USB_FABRIC_HZ = USB_HZ / 2
 
 _USB_TOLERANCE = 0.002
 """Maximum relative deviation of the PLL. USB allows a full-speed device 0.25 %, including the oscillator."""
+
+SDRAM_CHIP_DOMAIN = "sdram_chip"
+"""Clock domain of the pin with the clock of an SDRAM."""
+
+PHASES_PER_OSCILLATION = 8
+"""Steps of the phase of an ECP5's PLL per cycle of its VCO."""
 
 START_SECONDS = 15e-6
 """Duration of the reset after the PLL has locked: block RAM of an iCE40 reads zeros for 3 us after configuration."""
@@ -193,20 +202,40 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
 
 
 def _ecp5_pll(
-    settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal, slow: Signal | None = None
+    settings: PllSettings,
+    input_hz: float,
+    source: Value,
+    clock: Signal,
+    locked: Signal,
+    second: Signal | None = None,
+    *,
+    slower: int = 1,
+    phase_step: Value | None = None,
 ) -> Instance:
-    """Return the cell; ``slow`` is a second clock with a quarter of the frequency, aligned with the first."""
+    """Return the cell. ``second`` is a second clock, ``slower`` times as slow as the first and aligned with it. A
+    falling edge of ``phase_step`` delays it by 1 / `PHASES_PER_OSCILLATION` of a cycle of the VCO."""
     more: dict[str, Any] = {}
-    if slow is not None:
-        divider = 4 * settings.dividers["CLKOS_DIV"]
+    if second is not None:
+        divider = slower * settings.dividers["CLKOS_DIV"]
         more = {
-            "a_FREQUENCY_PIN_CLKOS2": f"{settings.output_hz / 4e6:g}",
+            "a_FREQUENCY_PIN_CLKOS2": f"{settings.output_hz / (slower * 1e6):g}",
             "p_CLKOS2_ENABLE": "ENABLED",
             "p_CLKOS2_DIV": divider,
             "p_CLKOS2_CPHASE": divider - 1,
             "p_CLKOS2_FPHASE": 0,
             "i_ENCLKOS2": Const(1),
-            "o_CLKOS2": slow,
+            "o_CLKOS2": second,
+        }
+    if phase_step is not None:
+        # The numbers of the outputs are 0 for CLKOS, 1 for CLKOS2, 2 for CLKOS3 and 3 for CLKOP. PHASELOADREG, which
+        # would restore the phase of the configuration, stays low.
+        more |= {
+            "p_DPHASE_SOURCE": "ENABLED",
+            "i_PHASESEL0": Const(1),
+            "i_PHASESEL1": Const(0),
+            "i_PHASEDIR": Const(0),  # later
+            "i_PHASESTEP": phase_step,
+            "i_PHASELOADREG": Const(0),
         }
     fed_back = Signal(name="pll_feedback")
     phases = {
@@ -323,12 +352,7 @@ def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source:
     return clock
 
 
-def sdram_clock(m: Module, family: str, input_hz: float, output_hz: int, source: Value) -> Signal:
-    """Add the domain ``sdram`` at ``output_hz`` to ``m``, and return its clock, to which the caller adds a constraint.
-
-    It is from a PLL of its own and in reset until this has locked. Raises `PllError` if the PLL cannot generate
-    exactly this clock, for which the controller has been built, from ``source`` at ``input_hz``.
-    """
+def _sdram_settings(family: str, input_hz: float, output_hz: int) -> PllSettings:
     if family != "ecp5":
         raise PllError(f"PLL of an SDRAM must be that of an ECP5, not of the family {family}")
     settings = ecp5_settings(input_hz, output_hz)
@@ -338,12 +362,37 @@ def sdram_clock(m: Module, family: str, input_hz: float, output_hz: int, source:
             f"Clock of an SDRAM must be one that its PLL can make from {input_hz / 1e6:g} MHz, such as "
             f"{settings.output_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
         )
-    clock, locked = Signal(name="sdram_clock"), Signal(name="sdram_locked")
+    return settings
+
+
+def sdram_phases(family: str, input_hz: float, output_hz: int) -> int:
+    """Return the number of steps in which the clock of an SDRAM at ``output_hz`` can be delayed by a whole cycle.
+
+    Raises `PllError` as `sdram_clocks`.
+    """
+    return PHASES_PER_OSCILLATION * _sdram_settings(family, input_hz, output_hz).dividers["CLKOS_DIV"]
+
+
+def sdram_clocks(
+    m: Module, family: str, input_hz: float, output_hz: int, source: Value, phase_step: Value
+) -> tuple[Signal, Signal]:
+    """Add the domains ``sdram`` and `SDRAM_CHIP_DOMAIN` at ``output_hz`` to ``m``, and return their clocks, to which
+    the caller adds constraints.
+
+    They are from a PLL of their own, and ``sdram`` is in reset until this has locked. Both are aligned at first; each
+    falling edge of ``phase_step`` delays the second one by a step, `sdram_phases` of which are a cycle. Raises
+    `PllError` if the PLL cannot generate exactly this clock, for which the controller has been built, from ``source``
+    at ``input_hz``.
+    """
+    settings = _sdram_settings(family, input_hz, output_hz)
+    clock, chip_clock = Signal(name="sdram_clock"), Signal(name="sdram_chip_clock")
+    locked = Signal(name="sdram_locked")
     m.domains.sdram = ClockDomain("sdram")
-    m.submodules.sdram_pll = _ecp5_pll(settings, input_hz, source, clock, locked)
+    m.domains += ClockDomain(SDRAM_CHIP_DOMAIN, reset_less=True)
+    m.submodules.sdram_pll = _ecp5_pll(settings, input_hz, source, clock, locked, chip_clock, phase_step=phase_step)
     m.submodules.sdram_reset = ResetSynchronizer(~locked, domain="sdram")
-    m.d.comb += ClockSignal("sdram").eq(clock)
-    return clock
+    m.d.comb += [ClockSignal("sdram").eq(clock), ClockSignal(SDRAM_CHIP_DOMAIN).eq(chip_clock)]
+    return clock, chip_clock
 
 
 def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[Signal, Signal]:
@@ -362,7 +411,7 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     fast, slow, locked = Signal(name="usb_io_clock"), Signal(name="usb_clock"), Signal(name="usb_locked")
     m.domains.usb_io = ClockDomain("usb_io")
     m.domains.usb = ClockDomain("usb")
-    m.submodules.usb_pll = _ecp5_pll(settings, input_hz, source, fast, locked, slow)
+    m.submodules.usb_pll = _ecp5_pll(settings, input_hz, source, fast, locked, slow, slower=4)
     m.submodules.usb_io_reset = ResetSynchronizer(~locked, domain="usb_io")
     m.submodules.usb_reset = ResetSynchronizer(~locked, domain="usb")
     m.d.comb += [ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)]

@@ -8,7 +8,7 @@ from amaranth.build import Platform
 
 from spikeloom.boards.families.device import DEVICES, Device
 from spikeloom.boards.families.flow import Flow
-from spikeloom.boards.families.pll import ICE40_USB_FABRIC_HZ, PLLS, PllError
+from spikeloom.boards.families.pll import ICE40_USB_FABRIC_HZ, PLLS, PllError, sdram_phases
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
@@ -323,8 +323,11 @@ class BoardDescription:
 
     @property
     def sdram_parameters(self) -> SdramParameters | None:
-        """Parameters of the controller of its SDRAM; None without one."""
-        return None if self.sdram is None else self.sdram.parameters
+        """Parameters of the controller of its SDRAM, with the phases of its PLL; None without one."""
+        if self.sdram is None:
+            return None
+        phases = sdram_phases(self.flow.pll, self.oscillator_hz, self.sdram.clock_hz)
+        return dataclasses.replace(self.sdram.parameters, phases=phases)
 
     def _check_sdram(self, wanted: SdramParameters) -> None:
         found = self.sdram_parameters

@@ -111,6 +111,9 @@ class SdramController(wiring.Component):
         The bursts of write requests. A WRITE waits for its burst; refreshes continue.
     words : Stream(parameters.burst_bits), out
         The bursts of read requests, the first word of each in the lowest bits.
+    restart : Signal, in
+        Close all rows and initialise the chip again, without the wait after power-up: high until ``ready`` is low,
+        which remains so until ``restart`` is low again. A request in progress continues afterwards.
     ready : Signal, out
         The chip is initialised.
     pins : SdramPinSignature(parameters), out
@@ -124,6 +127,7 @@ class SdramController(wiring.Component):
                 "requests": In(stream.Signature(request_layout(parameters))),
                 "writes": In(stream.Signature(write_layout(parameters))),
                 "words": Out(stream.Signature(parameters.burst_bits)),
+                "restart": In(1),
                 "ready": Out(1),
                 "pins": Out(SdramPinSignature(parameters)),
             }
@@ -350,6 +354,7 @@ class SdramController(wiring.Component):
 
         left = Signal(range(max(timing.power_up, timing.rfc, timing.rp, timing.mrd) + 1), init=timing.power_up - 1)
         refreshes = Signal(range(_REFRESHES), init=_REFRESHES - 1)
+        restarting = Signal()
         waited, ends = Signal(), Signal()  # `ends`: `waited` is set in the next cycle
         m.d.comb += ends.eq(left == 1)
         with m.If(~waited):
@@ -378,7 +383,7 @@ class SdramController(wiring.Component):
                 with m.Else():
                     m.d.sync += hold.eq(timing.rfc != 1)
                     m.next = "RUN"
-            with m.State("MODE"), m.If(waited):
+            with m.State("MODE"), m.If(waited & ~self.restart):
                 m.d.sync += [
                     *send(SdramCommand.LOAD_MODE, timing.mrd, mode_register(timing.cas_latency)),
                     hold.eq(timing.mrd != 1),
@@ -390,10 +395,15 @@ class SdramController(wiring.Component):
                     m.d.sync += hold.eq(due)
                 with m.If(expires):
                     m.d.sync += hold.eq(1)
+                # A restart is a refresh with all the REFRESHes and the mode of the initialisation.
+                with m.If(self.restart):
+                    m.d.sync += [restarting.eq(1), due.eq(1), hold.eq(1)]
                 with m.If(due & quiet & waited):
                     m.d.sync += send(SdramCommand.PRECHARGE, timing.rp, AUTO_PRECHARGE)
                     # The rows of both segments are closed now. A segment in progress continues at its current column.
                     m.d.sync += [current.active.eq(0), following.active.eq(0)]
+                    with m.If(restarting):
+                        m.d.sync += [restarting.eq(0), refreshes.eq(_REFRESHES - 1), self.ready.eq(0)]
                     m.next = "REFRESH"
 
     def _move_data(self, m: Module, column: Signal, write: Signal, can_read: Signal) -> None:

@@ -46,8 +46,11 @@ class SdramPortSignature(Signature):
     requests : Stream(request_layout(parameters)), out
     writes : Stream(write_layout(parameters)), out
     words : Stream(parameters.burst_bits), in
+    restart : Signal, out
     ready : Signal, in
         As for `SdramController`, from the side of its user.
+    phase_step : Signal, out
+        Step the phase of the chip's clock, as for `spikeloom.hdl.sdram.retest.Retest`.
     """
 
     def __init__(self, parameters: SdramParameters) -> None:
@@ -56,7 +59,9 @@ class SdramPortSignature(Signature):
                 "requests": Out(stream.Signature(request_layout(parameters))),
                 "writes": Out(stream.Signature(write_layout(parameters))),
                 "words": In(stream.Signature(parameters.burst_bits)),
+                "restart": Out(1),
                 "ready": In(1),
+                "phase_step": Out(1),
             }
         )
 
@@ -77,6 +82,8 @@ class SdramCrossing(wiring.Component):
         The port of the user, in the domain ``sync``.
     pins : SdramPinSignature(parameters), out
         Pins of the chip, in the domain ``sdram``.
+    phase_step : Signal, out
+        To the PLL of the chip's clock, in the domain ``sync``.
     """
 
     def __init__(self, parameters: SdramParameters) -> None:
@@ -85,6 +92,7 @@ class SdramCrossing(wiring.Component):
             {
                 "port": In(SdramPortSignature(parameters)),
                 "pins": Out(SdramPinSignature(parameters)),
+                "phase_step": Out(1),
             }
         )
 
@@ -94,6 +102,8 @@ class SdramCrossing(wiring.Component):
         m.submodules.controller = DomainRenamer(SDRAM_DOMAIN)(controller)
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
         m.submodules.ready = FFSynchronizer(controller.ready, self.port.ready)
+        m.submodules.restart = FFSynchronizer(self.port.restart, controller.restart, o_domain=SDRAM_DOMAIN)
+        m.d.comb += self.phase_step.eq(self.port.phase_step)
         there, here = SDRAM_DOMAIN, "sync"
         for name, source, sink, depths, domains in (
             ("requests", self.port.requests, controller.requests, (_REQUESTS, 2), (here, there)),

@@ -6,7 +6,7 @@
     configuration ─┬▶ ByteGatherer ─▶ in this order, ──┤
                    ├▶ reads ──┤       after the test   └──▶ writes
                    ├▶ checksum┤
-                   └▶ registers      SelfTest
+                   └▶ registers      SelfTest ◀── Retest
     words ◀── Gearbox ◀── the one that has requested them ◀────── bursts
 
 All of this is in the clock domain of the core; `spikeloom.hdl.sdram.crossing` leads to that of the memory. The bursts
@@ -26,6 +26,7 @@ from spikeloom.hdl.sdram.controller import request_layout
 from spikeloom.hdl.sdram.crossing import SdramPortSignature
 from spikeloom.hdl.sdram.gather import ByteGatherer
 from spikeloom.hdl.sdram.gearbox import Gearbox, row_layout
+from spikeloom.hdl.sdram.retest import Retest
 from spikeloom.hdl.sdram.self_test import SelfTest
 from spikeloom.sim.lib.registers import INDEX_WIDTH
 from spikeloom.sim.lib.words import bits_for
@@ -84,7 +85,11 @@ class WeightMemory(wiring.Component):
         p, port, memory = self.parameters, self.configuration, self.memory
         m.submodules.gearbox = gearbox = Gearbox(p)
         m.submodules.gather = gather = ByteGatherer(p.sdram)
-        m.submodules.test = test = SelfTest(p)
+        test = SelfTest(p)
+        m.submodules.retest = retest = Retest(p.sdram.phases)
+        m.submodules.test = ResetInserter(retest.reset_test)(test)
+        tested = Signal()  # and the memory may be used
+        m.d.comb += tested.eq(test.done & ~retest.busy)
         registers = RegisterBank(SDRAM)
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(self.rows), gearbox.rows)
@@ -102,7 +107,7 @@ class WeightMemory(wiring.Component):
         m.d.comb += [
             gearbox.clear.eq(self.clear),
             test.ready.eq(memory.ready),
-            gather.enable.eq(port.write_enable & here & test.done),
+            gather.enable.eq(port.write_enable & here & tested),
             gather.address.eq(address),
             gather.data.eq(port.write_data),
         ]
@@ -134,7 +139,7 @@ class WeightMemory(wiring.Component):
         m.d.sync += [read_wants.eq(read_wanted), check_wants.eq((left != 0) & ~read_wanted & ~gather.busy)]
         m.d.comb += [
             host_wants.eq(read_wants | check_wants),
-            host_asks.eq(host_wants & (flight == 0) & ~gearbox.busy),
+            host_asks.eq(host_wants & (flight == 0) & ~gearbox.busy & ~retest.busy),
         ]
 
         # Requests: the test alone, then writes, then the host's reads, then the core.
@@ -153,7 +158,7 @@ class WeightMemory(wiring.Component):
                 request.payload.eq(of_host),
                 host_accepted.eq(host_asks & request.ready),
             ]
-        with m.Elif(flight == 0):
+        with m.Elif((flight == 0) & ~retest.busy):
             wiring.connect(m, gearbox.requests, wiring.flipped(request))
         with m.If(test.done):
             wiring.connect(m, gather.writes, wiring.flipped(memory.writes))
@@ -199,11 +204,20 @@ class WeightMemory(wiring.Component):
         m.d.comb += is_late.eq(fetching & wanted & (held_number != burst))
         with m.If(self.reset | registers.control[1]):
             m.d.sync += lost.eq(0)
-        with m.Elif(gather.lost | is_late | (port.write_enable & here & ~test.done)):
+        with m.Elif(gather.lost | is_late | (port.write_enable & here & ~tested)):
             m.d.sync += lost.eq(1)
         busy = (left != 0) | ((flight != 0) & for_checksum) | crc.valid
         m.d.comb += [
-            registers.status.eq(Cat(test.done, test.done & test.wrong.any(), lost, busy)),
+            retest.start.eq(registers.control[2]),
+            retest.steps.eq(registers.phase_steps),
+            retest.idle.eq(~gather.busy & (flight == 0) & ~gearbox.busy),
+            retest.ready.eq(memory.ready),
+            memory.restart.eq(retest.restart),
+            memory.phase_step.eq(retest.phase_step),
+            registers.phases.eq(p.sdram.phases),
+            registers.phase.eq(retest.phase),
+            registers.step_ps.eq(p.sdram.step_ps),
+            registers.status.eq(Cat(tested, tested & test.wrong.any(), lost, busy)),
             registers.larger.eq(test.larger),
             registers.wrong.eq(test.wrong),
             registers.checksum.eq(crc.crc),

@@ -49,6 +49,8 @@ class Top(wiring.Component):
         The pins of each tile, such as ``aer_3_request``.
     sdram : SdramPinSignature(fabric.sdram), out
         The pins of the SDRAM, if the fabric has one, in the domain ``sdram``.
+    sdram_phase_step : Signal, out
+        With an SDRAM: its PLL delays the clock of the chip by a step at each falling edge, in the domain ``sync``.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class Top(wiring.Component):
 
 def top_members(fabric: FabricConfig) -> dict[str, wiring.Member]:
     """The pins of the tiles and of the SDRAM of ``fabric``, as members of a top."""
-    sdram = {} if fabric.sdram is None else {"sdram": Out(SdramPinSignature(fabric.sdram))}
+    sdram: dict[str, wiring.Member] = {}
+    if fabric.sdram is not None:
+        sdram = {"sdram": Out(SdramPinSignature(fabric.sdram)), "sdram_phase_step": Out(1)}
     return {**fabric_pins(fabric), **sdram}
 
 
@@ -105,6 +109,7 @@ def add_fabric(
         m.submodules.sdram = crossing = SdramCrossing(parameters.sdram)
         wiring.connect(m, fabric.sdram, crossing.port)
         wiring.connect(m, crossing.pins, wiring.flipped(top.sdram))
+        m.d.comb += top.sdram_phase_step.eq(crossing.phase_step)
     wiring.connect(m, from_line, link.from_line)
     wiring.connect(m, link.to_line, to_line)
     wiring.connect(m, link.receive, fabric.receive)
