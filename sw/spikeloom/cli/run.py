@@ -173,6 +173,8 @@ def run(
         _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels, loading.decision)
         if isinstance(runner, BoardRunner) and runner.identity is not None:
             out.print(f"board: {runner.identity.words}")
+    if isinstance(runner, BoardRunner) and runner.memory_eye is not None:
+        note(f"the SDRAM failed its self-test at the phase of its clock after power-up: {runner.memory_eye.sentence}")
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         with replaced(output) as path:

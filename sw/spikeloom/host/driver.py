@@ -50,6 +50,7 @@ from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY,
 from spikeloom.sim.network.reference import as_values
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
+from spikeloom.sim.sdram.phase import PhaseEye
 from spikeloom.sim.sdram.registers import SDRAM, SDRAM_MEMORY
 from spikeloom.sim.sdram.weights import WeightMemoryParameters, checksum
 
@@ -83,11 +84,13 @@ class Board:
     ----------
     link
         Link to the board. The session is opened here, which resets the bridge and the tiles but not the loaded program.
-        Raises `DriverError` if the board's SDRAM has failed its self-test.
+        If the board's SDRAM fails its self-test, the phase of its clock is swept (`sweep_memory`); raises `DriverError`
+        if it fails at all phases.
     fabric
         Fabric of the board, which defines the registers of each tile. Without it, all tiles but the bridge are cores.
 
-    ``identity`` is the identity record sent by the board.
+    ``identity`` is the identity record sent by the board. ``memory_eye`` is what the last sweep of the SDRAM's clock
+    has found; None without a sweep.
     """
 
     def __init__(self, link: ByteLink, fabric: FabricConfig | None = None) -> None:
@@ -95,6 +98,7 @@ class Board:
         self._fabric = fabric
         self._program: LoadableProgram | None = None
         self._encoder: tuple[LoadableProgram, SampleEncoder] | None = None
+        self.memory_eye: PhaseEye | None = None
         self._forget()
         self.identity = self._channel.open()
         self._check_sdram()
@@ -159,20 +163,73 @@ class Board:
         return bool(self._sdram("status")[0] >> bit & 1)
 
     def _check_sdram(self) -> None:
-        """Raise `DriverError` unless the SDRAM, if there is one, has passed its self-test."""
-        if Feature.SDRAM not in self.identity.features:
+        """Raise `DriverError` unless the SDRAM, if there is one, passes its self-test, at another phase of its clock if
+        need be."""
+        if Feature.SDRAM not in self.identity.features or self._passes_test():
             return
+        wrong, phases = self._sdram("wrong", "phases")
+        # What a memory that fails has held is of no use, so a sweep loses nothing.
+        if phases and self.sweep_memory().middle is not None:
+            return
+        everywhere = f" at all {phases} phases of its clock" if phases else ""
+        raise DriverError(
+            f"the self-test of the board's SDRAM has failed{everywhere}, wrong bits {wrong:#x}: load a bitstream that "
+            "is built for this board, and suspect its memory or supply if that does not help"
+        )
+
+    def _passes_test(self) -> bool:
+        """Wait for the end of the self-test; return whether it has passed."""
         # The test takes less than a millisecond after power-up; each read of a register takes about as long.
         if not any(self._sdram_flag("tested") for _ in range(_SELF_TEST_READS)):
             raise DriverError(
                 "the self-test of the board's SDRAM has not ended: load a bitstream that is built for this board"
             )
-        if self._sdram_flag("failed"):
-            (wrong,) = self._sdram("wrong")
+        return not self._sdram_flag("failed")
+
+    def sweep_memory(self, *, progress: Progress | None = None) -> PhaseEye:
+        """Test the SDRAM at every phase of its clock, and leave the clock in the middle of the widest window that
+        passes.
+
+        If no phase passes, the clock returns to its position after power-up. The contents of the memory are lost.
+        ``progress`` counts phases. Raises `DriverError` if the board has no SDRAM or cannot change the phase of its
+        clock, if a program is loaded, or if the memory fails at the chosen phase in the end.
+        """
+        if Feature.SDRAM not in self.identity.features:
             raise DriverError(
-                f"the self-test of the board's SDRAM has failed, wrong bits {wrong:#x}: load a bitstream that is built "
-                "for this board, and suspect its memory or supply if that does not help"
+                "the board does not use an SDRAM: load a bitstream of a fabric whose weights lie in SDRAM to sweep "
+                "its clock"
             )
+        if self._program is not None:
+            raise DriverError(
+                "a sweep of the SDRAM's clock overwrites the weights of the loaded program: sweep before a program "
+                "is loaded"
+            )
+        phases, step_ps, first = self._sdram("phases", "step_ps", "phase")
+        if not phases:
+            raise DriverError(
+                "the phase of the SDRAM's clock is fixed: build the bitstream of the board again with this release"
+            )
+        passed = [False] * phases
+        for number in range(phases):
+            passed[(first + number) % phases] = self._test_memory(steps=min(number, 1))
+            if progress is not None:
+                progress(number + 1, phases)
+        eye = PhaseEye(passed=tuple(passed), step_ps=step_ps)
+        chosen = eye.middle or 0
+        passes = self._test_memory(steps=(chosen - first + 1) % phases)
+        (found,) = self._sdram("phase")
+        if found != chosen or passes != passed[chosen]:
+            raise DriverError(
+                f"the SDRAM does not repeat its self-test at phase {chosen} of {phases} ({eye.line}, now at phase "
+                f"{found}): sweep again, and suspect the board's memory or supply if it happens again"
+            )
+        self.memory_eye = eye
+        return eye
+
+    def _test_memory(self, *, steps: int) -> bool:
+        """Delay the clock of the SDRAM by ``steps`` and test it again; return whether it passes."""
+        self._write_sdram(phase_steps=steps, control=4)
+        return self._passes_test()
 
     def _check_weights(self, weights: WeightMemoryParameters, words: NDArray[np.uint8], start: int) -> None:
         """Raise `DriverError` unless the SDRAM holds ``words`` from byte ``start`` on, by the checksum of the board."""

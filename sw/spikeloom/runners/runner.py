@@ -34,6 +34,7 @@ from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import as_inputs, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount
+from spikeloom.sim.sdram.phase import PhaseEye
 from spikeloom.simulators.sdram import NO_TRAFFIC, SdramTraffic
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class BoardRunner(TaskRunner):
 
     ``build_hash`` is the hash of the expected bitstream; without it, any build of the program's fabric is accepted.
     ``verify`` reads the memories back after loading. ``clock`` returns the clock cycles of the board, where they are
-    counted. ``identity`` is that of the board in the last run, None before.
+    counted. ``identity`` is that of the board in the last run, None before; ``memory_eye`` what a sweep of its SDRAM
+    has found there, None if none was needed.
     """
 
     def __init__(
@@ -192,6 +194,7 @@ class BoardRunner(TaskRunner):
         self.build_hash = build_hash
         self.clock = clock
         self.identity: Identity | None = None
+        self.memory_eye: PhaseEye | None = None
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         array = as_inputs(spikes, len(self.program.input_axons), self.program.input_value_width)
@@ -201,7 +204,7 @@ class BoardRunner(TaskRunner):
         start = time.monotonic()
         with Endpoint(self.transport) as endpoint:
             board = Board(endpoint, self.program.fabric)
-            self.identity = board.identity
+            self.identity, self.memory_eye = board.identity, board.memory_eye
             expected = self.program.fabric.identity(self.build_hash or bytes(16))
             board.check(expected, build=self.build_hash is not None)
             board.load(self.program, verify=self.verify)
