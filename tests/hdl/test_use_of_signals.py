@@ -26,11 +26,13 @@ from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.host.answer_encoder import AnswerEncoder
 from spikeloom.hdl.host.bridge import HostBridge
+from spikeloom.hdl.host.flash_id import FlashId
 from spikeloom.hdl.host.readout import SpikeReadout
 from spikeloom.hdl.host.request_decoder import RequestDecoder
 from spikeloom.hdl.host.usb import UlpiDevice, UlpiLine, UsbDevice, UsbLine, UsbPhy
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.tech.supply import SupplyControl
 from spikeloom.hdl.top.axi import AxiLifCore
 from spikeloom.hdl.top.fabric import Fabric, Tiles
 from spikeloom.hdl.top.top import Top
@@ -228,6 +230,8 @@ DESIGNS = {
     "memory": lambda: LoadedMemory(MESHED.memories["weights"], read_back=True),
     "usb": lambda: UsbDevice(UsbParameters()),
     "usb line": lambda: UsbLine(UsbParameters()),
+    "flash id": FlashId,
+    "supply": lambda: SupplyControl((0.1, 0.7), settle_cycles=100, start_cycles=30),
     "ulpi": lambda: UlpiDevice(UsbParameters()),
     "ulpi line": lambda: UlpiLine(UsbParameters()),
     "ulpi top": lambda: UlpiTop(SINGLE, UsbParameters()),

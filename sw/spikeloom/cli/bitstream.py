@@ -78,6 +78,13 @@ def bitstream(
             help="Serial number of the USB device, for --link usb; default: none.", metavar="TEXT", show_default=False
         ),
     ] = None,
+    usb_flash_serial: Annotated[
+        bool,
+        typer.Option(
+            "--usb-flash-serial",
+            help="Serial number of the USB device: the unique ID of the flash chip on the board, for --link usb.",
+        ),
+    ] = False,
     ip: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +153,7 @@ def bitstream(
         clock_mhz=clock,
         link=hardware.link,
         baud_rate=baud,
-        usb=_usb(usb_id, usb_serial),
+        usb=_usb(usb_id, usb_serial, usb_flash_serial),
         ethernet=_ethernet(ip, udp_port, mac),
         seeds=seeds,
         announce=note,
@@ -159,11 +166,13 @@ def bitstream(
     out.print(f"{result.bitstream}\nload it with: spikeloom flash {hardware.board}")
 
 
-def _usb(number: str | None, serial: str | None) -> UsbParameters | None:
+def _usb(number: str | None, serial: str | None, flash_serial: bool) -> UsbParameters | None:
     """Return the parameters of the USB device; None if no option was given."""
-    if number is None and serial is None:
+    if number is None and serial is None and not flash_serial:
         return None
-    return UsbParameters.from_text(number or UsbParameters().number, serial or "")
+    if serial and flash_serial:
+        raise InputError("usb-serial must be left out with --usb-flash-serial: a device has one serial number")
+    return UsbParameters.from_text(number or UsbParameters().number, serial or "", flash_serial=flash_serial)
 
 
 def _ethernet(ip: str | None, port: int | None, mac: str | None) -> EthernetParameters | None:

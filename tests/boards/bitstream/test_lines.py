@@ -15,6 +15,7 @@ from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.targets.board import UlpiPins, UsbPins
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.hdl.host.ethernet import GMII_PINS
+from spikeloom.hdl.host.flash_id import FLASH_PINS
 from spikeloom.hdl.top.ulpi_top import UlpiTop
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.ethernet import UDP_LINK, EthernetParameters
@@ -96,6 +97,44 @@ def test_a_board_with_a_phy_for_usb_has_its_pins_and_clocks(name):
     Fragment.get(whole, None)
     assert isinstance(whole, UlpiTop)
     assert whole.registers == board.usb.registers
+
+
+class FlashEcho(Component):
+    """The pins of a USB device of either speed, ``echo``, and of a flash chip, with little behind them."""
+
+    def __init__(self, echo):
+        self.echo = echo
+        super().__init__({**echo.signature.members, **FLASH_PINS})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.echo = self.echo
+        for name, member in self.echo.signature.members.items():
+            inner, outer = getattr(self.echo, name), getattr(self, name)
+            m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
+        m.d.sync += [self.flash_clk.eq(~self.flash_clk), self.flash_cs.eq(self.flash_cipo), self.flash_copi.eq(1)]
+        return m
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board.usb is not None])
+def test_the_flash_of_a_board_with_usb(name):
+    """The pins of its flash, and its clock: at an ordinary pin on an iCE40, at a cell of its own on an ECP5."""
+    board = BOARDS[name].with_link("usb")
+    echo = UlpiEcho if isinstance(board.usb, UlpiPins) else UsbEcho
+    for reads in (True, False):
+        changed = dataclasses.replace(board, usb_device=UsbParameters(flash_serial=reads))
+        plan = board_plan(changed, bytes(16), design=lambda board, identity: FlashEcho(echo()))
+        constraints = plan.files["top.pcf" if board.shares_pll else "top.lpf"]
+        for pin in ("cs", "copi", "cipo"):
+            assert (f"serial_flash_0__{pin}__io" in constraints) == reads
+        assert ("serial_flash_0__clk__io" in constraints) == (reads and board.shares_pll)
+        assert plan.files["top.il"].count("cell \\USRMCLK ") == (reads and not board.shares_pll)
+    whole = LINES[LinkKind.USB].design(
+        dataclasses.replace(board, fabric=FabricConfig(core=LEAN), usb_device=UsbParameters(flash_serial=True)),
+        bytes(16),
+    )
+    Fragment.get(whole, None)
+    assert set(FLASH_PINS) < set(whole.signature.members)
 
 
 @pytest.mark.parametrize("link", ["uart", "usb", "udp"])

@@ -14,8 +14,8 @@ def pins_of(name):
 
 
 def test_each_pin_is_used_once():
-    pins = [pin for name in ("uart", "ulpi") for names in pins_of(name).values() for pin in names]
-    assert len(pins) == len(set(pins)) == 2 + 13
+    pins = [pin for name in ("uart", "spi_flash", "ulpi") for names in pins_of(name).values() for pin in names]
+    assert len(pins) == len(set(pins)) == 2 + 3 + 13
     # A ball grid of 16 by 16 has no rows I, O, Q and S.
     assert all(re.fullmatch(r"[A-HJ-NPRT]([1-9]|1[0-6])", pin) for pin in pins)
     assert {name: len(names) for name, names in pins_of("ulpi").items()} == {

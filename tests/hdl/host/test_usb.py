@@ -11,6 +11,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from harness.cores import TINY_PAIR
+from harness.flash import Flash
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 from harness.ulpi import SHORT_TIMES, UlpiHost
@@ -548,6 +549,92 @@ def test_spikes_at_a_port_without_high_speed(request):
     bus = UsbBusTransport(design, host, sync_hz=66e6, usb_hz=HIGH_SPEED_HZ)
     check_network(rng_of(request.node.name), bus)
     assert max(length for _, _, length in host.packets) == 64
+
+
+FLASH_ID = 0xD3_69_10_2C_87_4F_5A_E1
+
+
+class Numbered(Bytes):
+    """A device with the ID of a flash chip; it attaches after 500 cycles."""
+
+    def made(self, module, byte_cycles, faults):
+        device = module.UsbDevice(UsbParameters(flash_serial=True))
+        return device, UsbUtmiHost(device, byte_cycles=byte_cycles), FULL_SPEED_HZ
+
+    def attach(self, *, has_number):
+        device, host = self.device, self.host
+        told = []
+
+        async def run(ctx):
+            told.append(ctx.get(device.term_select))
+            ctx.set(device.number, FLASH_ID)
+            ctx.set(device.has_number, has_number)
+            ctx.set(device.attaches, 1)
+            await ctx.tick("usb").repeat(100)
+            told.append(ctx.get(device.term_select))
+
+        self.simulator.add_testbench(run)
+        self.until_ready()
+        assert told == [0, 1], "the pull-up"
+        return host.enumerated
+
+
+class NumberedFast(Numbered):
+    """The same with a PHY."""
+
+    def made(self, module, byte_cycles, faults):
+        device = module.UlpiDevice(UsbParameters(flash_serial=True))
+        return device, UlpiHost(device), HIGH_SPEED_HZ
+
+    def attach(self, *, has_number):
+        device = self.device
+
+        async def run(ctx):
+            ctx.set(device.number, FLASH_ID)
+            ctx.set(device.has_number, has_number)
+            ctx.set(device.attaches, 1)
+
+        self.simulator.add_testbench(run)
+        self.until_ready()
+        return self.host.enumerated
+
+
+@pytest.mark.parametrize("bench", [Numbered, NumberedFast])
+@pytest.mark.usefixtures("short_times")
+def test_the_serial_number_is_that_of_the_flash(bench):
+    made = bench()
+    found = made.attach(has_number=1)
+    text = "D369102C874F5AE1"
+    expected = dataclasses.replace(made.device.parameters, serial=text, flash_serial=False).descriptors
+    assert found == expected
+
+
+def test_a_flash_without_an_id_gives_no_serial_number():
+    assert Numbered().attach(has_number=0) == UsbParameters().descriptors
+
+
+def test_the_pins_of_the_flash():
+    """The device attaches when the chip has been read, and has its ID as the serial number."""
+    line = UsbLine(UsbParameters(flash_serial=True))
+    host, flash = UsbPinHost(line), Flash(FLASH_ID, is_asleep=True, lost_clocks=0)
+    simulator = Simulator(line)
+    simulator.add_clock(1 / FULL_SPEED_HZ, domain="usb")
+    simulator.add_clock(1 / (4 * FULL_SPEED_HZ), domain="usb_io")
+    simulator.add_clock(1 / 31e6, domain="sync", phase=3e-9)
+    found = []
+
+    async def ask(ctx):
+        await host.wait(ctx, 1000)
+        assert not ctx.get(line.pullup)
+        await host.wait(ctx, 1400)
+        await host.idle(ctx)
+        found.append(await host.control(ctx, bytes((0x80, 6, 3, 3, 9, 4, 0xFF, 0))))
+
+    simulator.add_testbench(flash.serve(line), background=True)
+    simulator.add_testbench(ask)
+    simulator.run()
+    assert found[0][2:].decode("utf-16-le") == f"{FLASH_ID:016X}"
+    assert flash.commands == [0xAB, 0x4B]
 
 
 def test_each_pin_is_one_bit():

@@ -1,10 +1,19 @@
 """Descriptors of the USB device, and the parameters in them."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, Descriptor, UsbParameters
+from spikeloom.sim.host.usb import (
+    DATA_ENDPOINT,
+    NOTIFICATION_ENDPOINT,
+    PACKET_BYTES,
+    SERIAL_INDEX,
+    SERIAL_PLACE,
+    Descriptor,
+    UsbParameters,
+)
 
 
 def parts_of(configuration):
@@ -139,6 +148,14 @@ def test_descriptors_by_value():
     assert numbered[3, 3] == b"\x04\x03x\0"
 
 
+def test_the_place_of_a_number_from_the_flash():
+    """Sixteen digits in a descriptor that the device names."""
+    found = UsbParameters(flash_serial=True)
+    assert found.descriptors == UsbParameters(serial="0" * 16).descriptors
+    assert found.descriptors[Descriptor.DEVICE, 0][SERIAL_PLACE] == SERIAL_INDEX
+    assert UsbParameters.from_text("1d50:6148", flash_serial=True) == replace(found, vendor=0x1D50, product=0x6148)
+
+
 def test_the_largest_numbers_and_the_longest_text():
     for number in (1, 0xFFFF):
         parameters = UsbParameters(vendor=number, product=number, serial="~" * 126)
@@ -170,6 +187,11 @@ def test_numbers_as_text():
         ({"product": 1 << 16}, ValueError, r"^product must be from 1 to 0xffff, not 0x10000$"),
         ({"serial": 7}, TypeError, r"^serial must be text, not 7$"),
         ({"serial": "a" * 127}, ValueError, r"^serial must have at most 126 printable ASCII characters, not 'a+'$"),
+        (
+            {"serial": "a", "flash_serial": True},
+            ValueError,
+            r"^serial must be left out where it is that of the flash chip, not 'a'$",
+        ),
         ({"serial": "a\n"}, ValueError, r"^serial must have at most 126 printable ASCII characters, not "),
     ],
 )

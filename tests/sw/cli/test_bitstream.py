@@ -134,9 +134,13 @@ def test_the_link_and_the_numbers_of_its_device(capsys, monkeypatch):
 
     monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
     board = ["bitstream", "--board", "ulx3s-85f", "--fabric", "small"]
-    for options in ([], ["--link", "usb"], ["--link", "usb", "--usb-serial", "7"], ["--usb-id", "1d50:6148"]):
+    given = ([], ["--link", "usb"], ["--link", "usb", "--usb-serial", "7"], ["--usb-id", "1d50:6148"])
+    for options in (*given, ["--link", "usb", "--usb-flash-serial"]):
         assert refused(capsys, *board, *options) == "enough"
     expected = [(None, None), ("usb", None), ("usb", UsbParameters(serial="7"))]
-    assert asked == [*expected, (None, UsbParameters(vendor=0x1D50, product=0x6148))]
+    expected.append((None, UsbParameters(vendor=0x1D50, product=0x6148)))
+    assert asked == [*expected, ("usb", UsbParameters(flash_serial=True))]
+    message = "usb-serial must be left out with --usb-flash-serial: a device has one serial number"
+    assert refused(capsys, *board, "--usb-serial", "7", "--usb-flash-serial") == message
     message = "USB number must be VID:PID in hexadecimal digits, such as 1209:0001, not '7'"
     assert refused(capsys, *board, "--link", "usb", "--usb-id", "7") == message

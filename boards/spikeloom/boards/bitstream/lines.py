@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.build import Attrs
-from amaranth.hdl import Const, Module, Signal
+from amaranth.build import Attrs, Resource, Subsignal
+from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
@@ -113,6 +113,7 @@ def _usb_design(board: BoardDescription, identity: bytes) -> Component:
 def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
     assert board.usb is not None
     assert oscillator is not None
+    _connect_flash(m, platform, board, design)
     if isinstance(board.usb, UlpiPins):
         _connect_ulpi(m, platform, board, board.usb, design, oscillator)
         return
@@ -138,6 +139,35 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
         pullup.o.eq(1),
         pullup.oe.eq(design.pullup),
     ]
+
+
+def _connect_flash(m: Module, platform: Any, board: BoardDescription, design: Any) -> None:
+    """Connect the pins by which the USB device reads its serial number, if it does, to the flash chip."""
+    if not board.usb_device.flash_serial:
+        return
+    name = next(name for name in ("spi_flash", "spi_flash_1x") if (name, 0) in platform.resources)
+    found = platform.lookup(name, 0)
+    parts = {part.name: part for part in found.ios if isinstance(part, Subsignal)}
+    # The clock of an ECP5 is at no ordinary pin, though some platforms list it: a resource of its own leaves it out.
+    wanted = ["cs", "copi", "cipo", *(name for name in ("wp", "hold") if name in parts)]
+    if board.flow.pll != "ecp5":
+        wanted.append("clk")
+    # Attributes of the whole resource may follow its parts.
+    attributes = [attrs for attrs in (found.attrs,) if attrs]
+    platform.add_resources([Resource("serial_flash", 0, *(parts[name] for name in wanted), *attributes)])
+    pins = platform.request("serial_flash", 0, dir="-")
+    m.submodules.flash_cs_buffer = cs = io.Buffer("o", pins.cs)
+    m.submodules.flash_copi_buffer = copi = io.Buffer("o", pins.copi)
+    m.submodules.flash_cipo_buffer = cipo = io.Buffer("i", pins.cipo)
+    m.d.comb += [cs.o.eq(design.flash_cs), copi.o.eq(design.flash_copi), design.flash_cipo.eq(cipo.i)]
+    for name in ("wp", "hold"):  # never asserted
+        if name in parts:
+            m.submodules[f"flash_{name}_buffer"] = io.Buffer("o", getattr(pins, name))
+    if board.flow.pll == "ecp5":
+        m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=design.flash_clk, i_USRMCLKTS=Const(0))
+    else:
+        m.submodules.flash_clk_buffer = clk = io.Buffer("o", pins.clk)
+        m.d.comb += clk.o.eq(design.flash_clk)
 
 
 def _connect_ulpi(

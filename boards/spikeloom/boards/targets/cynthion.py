@@ -6,7 +6,7 @@ the PHY and the oscillator. The port AUX has other pins in earlier revisions, su
 
 from typing import ClassVar
 
-from amaranth.build import Attrs, Clock, Connector, Pins, Resource
+from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsignal
 from amaranth.vendor import LatticePlatform
 from amaranth_boards.resources import UARTResource, ULPIResource
 
@@ -17,7 +17,7 @@ CYNTHION_PHY_REGISTERS = ((0x39, 0b000110),)
 
 
 class CynthionPlatform(LatticePlatform):
-    """Oscillator, serial line to the debug controller, and the PHY of the port AUX."""
+    """Oscillator, serial line to the debug controller, flash chip, and the PHY of the port AUX."""
 
     device = "LFE5U-12F"
     package = "BG256"
@@ -26,6 +26,14 @@ class CynthionPlatform(LatticePlatform):
     resources = [
         Resource("clk60", 0, Pins("A8", dir="i"), Clock(60e6), Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="R14", tx="T14", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
+        Resource(
+            "spi_flash",
+            0,
+            Subsignal("cs", PinsN("N8", dir="o")),
+            Subsignal("copi", Pins("T8", dir="o")),
+            Subsignal("cipo", Pins("T7", dir="i")),
+            Attrs(IO_TYPE="LVCMOS33"),
+        ),
         ULPIResource(
             "ulpi",
             0,

@@ -29,11 +29,14 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.crossing import cross
+from spikeloom.hdl.host.flash_id import FLASH_PINS, ID_BITS, FlashId
 from spikeloom.sim.host.usb import (
     DATA_ENDPOINT,
     HIGH_SPEED_PACKET_BYTES,
     NOTIFICATION_ENDPOINT,
     PACKET_BYTES,
+    SERIAL_INDEX,
+    SERIAL_PLACE,
     WINDOWS_REQUEST,
     WINDOWS_SET,
     Descriptor,
@@ -51,6 +54,8 @@ __all__ = [
     "UsbDevice",
     "UsbLine",
     "UsbPhy",
+    "connect_serial_pins",
+    "serial_pins",
 ]
 
 PATIENCE = 24
@@ -69,8 +74,25 @@ _PHY_PINS = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe":
 USB_PINS = {**_PHY_PINS, "pullup": Out(1)}
 """Members of a component with the pins of a device; `UsbLine` describes them."""
 
+_FLASH_ID = {"number": In(ID_BITS), "has_number": In(1), "attaches": In(1)}
+
 _UTMI_TO_DEVICE = {"rx_data": 8, "rx_valid": 1, "rx_active": 1, "tx_ready": 1, "line_state": 2}
 _UTMI_FROM_DEVICE = {"tx_data": 8, "tx_valid": 1, "op_mode": 2, "term_select": 1}
+
+
+def serial_pins(parameters: UsbParameters) -> dict[str, Any]:
+    """Return the members with the pins of the flash chip, for a component that reads its serial number there."""
+    return FLASH_PINS if parameters.flash_serial else {}
+
+
+def connect_serial_pins(inner: Any, outer: Any, parameters: UsbParameters) -> list[Any]:
+    """Return the assignments that lead `serial_pins` of a component to those of the one around it."""
+    if not parameters.flash_serial:
+        return []
+    return [
+        inner.flash_cipo.eq(outer.flash_cipo),
+        *(getattr(outer, name).eq(getattr(inner, name)) for name in ("flash_cs", "flash_clk", "flash_copi")),
+    ]
 
 
 class UsbDevice(wiring.Component):
@@ -102,6 +124,11 @@ class UsbDevice(wiring.Component):
         Bytes from the host.
     i : Stream(8), in
         Bytes to the host, as frames that end with a zero byte.
+    number : Signal(64), in
+    has_number : Signal, in
+        ID of the flash chip, and whether it has one, with ``flash_serial`` only. They do not change after ``attaches``.
+    attaches : Signal, in
+        Attaches the device to the bus, with ``flash_serial`` only.
     """
 
     def __init__(self, parameters: UsbParameters) -> None:
@@ -112,17 +139,18 @@ class UsbDevice(wiring.Component):
                 **{name: Out(width) for name, width in _UTMI_FROM_DEVICE.items()},
                 "o": Out(stream.Signature(8)),
                 "i": In(stream.Signature(8)),
+                **(_FLASH_ID if parameters.flash_serial else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        device, from_host, to_host = _add_device(m, self.parameters, _utmi, platform)
+        device, from_host, to_host = _add_device(m, self, _utmi, platform)
         utmi = device.utmi
         m.d.comb += [getattr(utmi, name).eq(getattr(self, name)) for name in _UTMI_TO_DEVICE]
         m.d.comb += [getattr(self, name).eq(getattr(utmi, name)) for name in _UTMI_FROM_DEVICE]
         m.d.comb += [
-            device.connect.eq(1),
+            device.connect.eq(self.attaches if self.parameters.flash_serial else 1),
             utmi.vbus_valid.eq(1),
             utmi.session_end.eq(0),
         ]
@@ -155,11 +183,17 @@ class UlpiDevice(wiring.Component):
         Bytes from the host.
     i : Stream(8), in
         Bytes to the host, as frames that end with a zero byte.
+    number : Signal(64), in
+    has_number : Signal, in
+        ID of the flash chip, and whether it has one, with ``flash_serial`` only. They do not change after ``attaches``.
+    attaches : Signal, in
+        Attaches the device to the bus, with ``flash_serial`` only.
     """
 
     def __init__(self, parameters: UsbParameters, *, registers: PhyRegisters = ()) -> None:
         self.parameters, self.registers = replace(parameters, high_speed=True), registers
-        super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
+        of_flash = _FLASH_ID if parameters.flash_serial else {}
+        super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8)), **of_flash})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -171,8 +205,8 @@ class UlpiDevice(wiring.Component):
         )
         # The board has its supply from the bus, or a supply of its own: either way, LUNA need not watch VBUS.
         platform = SimpleNamespace(ignore_phy_vbus=True, device="", ulpi_extra_registers=dict(self.registers))
-        device, from_host, to_host = _add_device(m, self.parameters, lambda: bus, platform)
-        m.d.comb += device.connect.eq(1)
+        device, from_host, to_host = _add_device(m, self, lambda: bus, platform)
+        m.d.comb += device.connect.eq(self.attaches if self.parameters.flash_serial else 1)
         _connect_bytes(m, self, from_host, to_host, ULPI_PATIENCE)
         return m
 
@@ -183,16 +217,14 @@ def _utmi() -> Any:
     return UTMIInterface()
 
 
-def _add_device(
-    m: Module, parameters: UsbParameters, make_bus: Callable[[], Any], platform: object
-) -> tuple[Any, Any, Any]:
-    """Add LUNA's device to ``m``; return it, and its byte streams from and to the host."""
+def _add_device(m: Module, component: Any, make_bus: Callable[[], Any], platform: object) -> tuple[Any, Any, Any]:
+    """Add LUNA's device to ``m`` of ``component``; return it, and its byte streams from and to the host."""
     # LUNA 0.2.3 uses deprecated names of Amaranth. The versions of both are pinned, so the warnings would not help a
     # user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         is_full = Signal()  # the bulk endpoints are those of full speed
-        device, changed, from_host, to_host, slow_to_host = _luna_device(parameters, make_bus(), is_full)
+        device, changed, from_host, to_host, slow_to_host = _luna_device(component, make_bus(), is_full)
         m.submodules.device = Fragment.get(device, platform)
     if slow_to_host is not None:
         # Chosen when the host configures the device, which empties both endpoints: a device that is suspended has full
@@ -248,8 +280,10 @@ def _connect_bytes(m: Module, component: Any, from_host: Any, to_host: Any, pati
         m.d.usb += patience.eq(patience - 1)
 
 
-def _luna_device(parameters: UsbParameters, bus: Any, is_full: Signal) -> tuple[Any, Any, Any, Any, Any]:
+def _luna_device(component: Any, bus: Any, is_full: Signal) -> tuple[Any, Any, Any, Any, Any]:
     """Return LUNA's device on ``bus``, a strobe when the host configures it, and its byte streams from and to the host.
+
+    ``component`` has the parameters, and the number of the flash chip.
 
     With a PHY for high speed, the last stream is that to the host while ``is_full`` is high; else it is None.
     """
@@ -265,6 +299,7 @@ def _luna_device(parameters: UsbParameters, bus: Any, is_full: Signal) -> tuple[
     from luna.gateware.usb.usb2.request import USBRequestHandler
     from usb_protocol.emitters import DeviceDescriptorCollection
 
+    parameters: UsbParameters = component.parameters
     setup_pid, of_class, of_vendor = 0b1101, 1, 2
     set_line_coding, get_line_coding, set_control_lines = 0x20, 0x21, 0x22
     line_coding = (115_200).to_bytes(4, "little") + bytes((0, 0, 8))  # read by some hosts, but without effect
@@ -280,7 +315,38 @@ def _luna_device(parameters: UsbParameters, bus: Any, is_full: Signal) -> tuple[
 
         def get_descriptor_handler_submodule(self) -> Any:
             handler = super().get_descriptor_handler_submodule()
-            return BySpeed(handler) if parameters.high_speed else handler
+            handler = BySpeed(handler) if parameters.high_speed else handler
+            return Numbered(handler) if parameters.flash_serial else handler
+
+    class Numbered(Elaboratable):
+        """A handler of descriptors that puts the number of the flash chip into their bytes, as digits."""
+
+        def __init__(self, handler: Any) -> None:
+            self.handler = handler
+            self.value, self.length = handler.value, handler.length
+            self.start, self.start_position, self.stall = handler.start, handler.start_position, handler.stall
+            self.tx = USBInStreamInterface()
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.handler = self.handler
+            m.d.comb += self.handler.tx.attach(self.tx)
+            # Both descriptors fit into one packet.
+            place = Signal(range(PACKET_BYTES + 1))
+            with m.If(self.start):
+                m.d.usb += place.eq(0)
+            with m.Elif(self.tx.valid & self.tx.ready):
+                m.d.usb += place.eq(place + 1)
+            header = 2
+            # The first of the 16 digits is the highest one.
+            digit = Signal(4)
+            m.d.comb += digit.eq(component.number.word_select(~((place - header) >> 1)[:4], 4))
+            text, described = Descriptor.STRING << 8 | SERIAL_INDEX, Descriptor.DEVICE << 8
+            with m.If((self.value == text) & (place >= header) & ~place[0]):
+                m.d.comb += self.tx.payload.eq(Mux(digit < 10, ord("0") + digit, ord("A") - 10 + digit))
+            with m.If((self.value == described) & (place == SERIAL_PLACE) & ~component.has_number):
+                m.d.comb += self.tx.payload.eq(0)
+            return m
 
     class BySpeed(Elaboratable):
         """A handler of descriptors that answers requests for a configuration by the present speed."""
@@ -432,6 +498,9 @@ class UsbLine(wiring.Component):
         Bytes from the host, in the domain ``sync``.
     i : Stream(8), in
         Bytes to the host, in the domain ``sync``.
+    flash_cs, flash_clk, flash_copi : Signal, out
+    flash_cipo : Signal, in
+        The pins of the flash chip, as for `FlashId`, with ``flash_serial`` only.
     """
 
     def __init__(self, parameters: UsbParameters) -> None:
@@ -439,6 +508,7 @@ class UsbLine(wiring.Component):
         super().__init__(
             {
                 **USB_PINS,
+                **serial_pins(parameters),
                 "o": Out(stream.Signature(8)),
                 "i": In(stream.Signature(8)),
             }
@@ -460,6 +530,8 @@ class UsbLine(wiring.Component):
             self.oe.eq(phy.oe),
             self.pullup.eq(device.term_select),
         ]
+        if self.parameters.flash_serial:
+            _read_flash(m, self, device)
         cross(m, device.o, device.i, self, domain="usb")
         return m
 
@@ -482,11 +554,21 @@ class UlpiLine(wiring.Component):
         Bytes from the host, in the domain ``sync``.
     i : Stream(8), in
         Bytes to the host, in the domain ``sync``.
+    flash_cs, flash_clk, flash_copi : Signal, out
+    flash_cipo : Signal, in
+        The pins of the flash chip, as for `FlashId`, with ``flash_serial`` only.
     """
 
     def __init__(self, parameters: UsbParameters, *, registers: PhyRegisters = ()) -> None:
         self.parameters, self.registers = parameters, registers
-        super().__init__({**ULPI_PINS, "o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
+        super().__init__(
+            {
+                **ULPI_PINS,
+                **serial_pins(parameters),
+                "o": Out(stream.Signature(8)),
+                "i": In(stream.Signature(8)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -495,8 +577,23 @@ class UlpiLine(wiring.Component):
             *(device.data_i.eq(self.data_i), device.dir.eq(self.dir), device.nxt.eq(self.nxt)),
             *(self.data_o.eq(device.data_o), self.data_oe.eq(device.data_oe), self.stp.eq(device.stp)),
         ]
+        if self.parameters.flash_serial:
+            _read_flash(m, self, device)
         cross(m, device.o, device.i, self, domain="usb")
         return m
+
+
+def _read_flash(m: Module, line: Any, device: Any) -> None:
+    """Read the ID of the flash chip at the pins of ``line``, and then attach ``device``."""
+    m.submodules.flash = flash = FlashId()
+    m.d.comb += [
+        *connect_serial_pins(flash, line, line.parameters),
+        # They change no more when the device attaches.
+        *(device.number.eq(flash.number), device.has_number.eq(flash.is_found)),
+    ]
+    done = Signal()
+    m.d.sync += done.eq(flash.is_done)  # a cycle after the flag that belongs to the last bit
+    m.submodules.attaches = FFSynchronizer(done, device.attaches, o_domain="usb")
 
 
 class UsbPhy(wiring.Component):

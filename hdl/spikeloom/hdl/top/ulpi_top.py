@@ -8,7 +8,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from spikeloom.hdl.host.usb import ULPI_PINS, PhyRegisters, UlpiLine
+from spikeloom.hdl.host.usb import ULPI_PINS, PhyRegisters, UlpiLine, connect_serial_pins, serial_pins
 from spikeloom.hdl.top.top import add_fabric, top_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
@@ -40,6 +40,9 @@ class UlpiTop(wiring.Component):
     data_i, dir, nxt : Signal, in
     data_o, data_oe, stp : Signal, out
         The pins of the PHY, as for `UlpiLine`.
+    flash_cs, flash_clk, flash_copi : Signal, out
+    flash_cipo : Signal, in
+        The pins of the flash chip, as for `FlashId`, with ``flash_serial`` only.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -57,7 +60,7 @@ class UlpiTop(wiring.Component):
         self.usb = usb
         self.registers = registers
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.USB, clock_hz=clock_hz)
-        super().__init__({**ULPI_PINS, **top_members(fabric)})
+        super().__init__({**ULPI_PINS, **serial_pins(usb), **top_members(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -69,6 +72,7 @@ class UlpiTop(wiring.Component):
             self.data_o.eq(line.data_o),
             self.data_oe.eq(line.data_oe),
             self.stp.eq(line.stp),
+            *connect_serial_pins(line, self, self.usb),
         ]
         add_fabric(m, self, self.fabric, self.identity, from_line=line.o, to_line=line.i, pins=pins)
         return m

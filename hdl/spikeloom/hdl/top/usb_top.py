@@ -8,7 +8,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from spikeloom.hdl.host.usb import USB_PINS, UsbLine
+from spikeloom.hdl.host.usb import USB_PINS, UsbLine, connect_serial_pins, serial_pins
 from spikeloom.hdl.top.top import add_fabric, top_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
@@ -38,6 +38,9 @@ class UsbTop(wiring.Component):
     dp_i, dn_i : Signal, in
     dp_o, dn_o, oe, pullup : Signal, out
         The pins, as for `UsbLine`.
+    flash_cs, flash_clk, flash_copi : Signal, out
+    flash_cipo : Signal, in
+        The pins of the flash chip, as for `FlashId`, with ``flash_serial`` only.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -48,7 +51,7 @@ class UsbTop(wiring.Component):
         self.fabric = fabric
         self.usb = usb
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.USB, clock_hz=clock_hz)
-        super().__init__({**USB_PINS, **top_members(fabric)})
+        super().__init__({**USB_PINS, **serial_pins(usb), **top_members(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -60,6 +63,7 @@ class UsbTop(wiring.Component):
             self.dn_o.eq(line.dn_o),
             self.oe.eq(line.oe),
             self.pullup.eq(line.pullup),
+            *connect_serial_pins(line, self, self.usb),
         ]
         add_fabric(m, self, self.fabric, self.identity, from_line=line.o, to_line=line.i, pins=pins)
         return m

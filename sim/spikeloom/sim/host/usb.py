@@ -14,12 +14,15 @@ __all__ = [
     "DATA_ENDPOINT",
     "DEFAULT_PRODUCT",
     "DEFAULT_VENDOR",
+    "FLASH_DIGITS",
     "FULL_SPEED_HZ",
     "HIGH_SPEED_HZ",
     "HIGH_SPEED_PACKETS",
     "HIGH_SPEED_PACKET_BYTES",
     "NOTIFICATION_ENDPOINT",
     "PACKET_BYTES",
+    "SERIAL_INDEX",
+    "SERIAL_PLACE",
     "WINDOWS_REQUEST",
     "WINDOWS_SET",
     "Descriptor",
@@ -54,6 +57,11 @@ _WINDOWS_8_1 = 0x06030000
 _WINDOWS_CAPABILITY = "D8DD60DF-4589-4CC7-9CD2-659D9E648A9F"  # of a device with descriptors of Microsoft OS 2.0
 _INTERFACE_GUID = "{7A9F0E66-3B52-4D0C-9C55-0B7F4E0D51B6}"  # by which programs on Windows find the interface
 
+FLASH_DIGITS = 16
+"""Hexadecimal digits of the ID of a flash chip."""
+SERIAL_INDEX, SERIAL_PLACE = 3, 16
+"""Index of the descriptor with the serial number, and the byte of the device descriptor that names it."""
+
 _USB_2_1 = 0x0210  # the first version with capabilities
 _LONGEST_TEXT = 126  # of a string descriptor: its length is one byte
 
@@ -80,6 +88,9 @@ class UsbParameters:
     serial : str
         Serial number, of printable ASCII characters; empty for none. Two devices with the same numbers and the same
         serial number must not be connected to one host.
+    flash_serial : bool
+        Whether the serial number is the ID of the flash chip on the board, in 16 hexadecimal digits; a board whose chip
+        has none has no serial number. ``serial`` is empty then.
     high_speed : bool
         Whether the device has a PHY for high speed. At a port without it, the device has full speed.
     """
@@ -87,6 +98,7 @@ class UsbParameters:
     vendor: int = DEFAULT_VENDOR
     product: int = DEFAULT_PRODUCT
     serial: str = ""
+    flash_serial: bool = False
     high_speed: bool = False
 
     def __post_init__(self) -> None:
@@ -103,14 +115,17 @@ class UsbParameters:
                 f"serial must have at most {_LONGEST_TEXT} printable ASCII characters, not {self.serial!r}"
             )
 
+        if self.serial and self.flash_serial:
+            raise ValueError(f"serial must be left out where it is that of the flash chip, not {self.serial!r}")
+
     @classmethod
-    def from_text(cls, number: str, serial: str = "") -> "UsbParameters":
+    def from_text(cls, number: str, serial: str = "", *, flash_serial: bool = False) -> "UsbParameters":
         """Return the parameters for ``VID:PID`` in hexadecimal digits. Raises ``ValueError``."""
         vendor, colon, product = number.partition(":")
         try:
             if not colon:
                 raise ValueError
-            return cls(vendor=int(vendor, 16), product=int(product, 16), serial=serial)
+            return cls(vendor=int(vendor, 16), product=int(product, 16), serial=serial, flash_serial=flash_serial)
         except ValueError as error:
             if str(error).startswith("serial"):
                 raise
@@ -133,9 +148,10 @@ class UsbParameters:
         """The descriptors of the device, its configuration and its strings, by type and index.
 
         With a PHY for high speed, those that it has at this speed: also those for the other speed, and the
-        capabilities, which lead to `windows_set`.
+        capabilities, which lead to `windows_set`. The place of a serial number from the flash chip holds zeros.
         """
-        texts = ["spikeloom", "spikeloom board", *([self.serial] if self.serial else [])]
+        serial = "0" * FLASH_DIGITS if self.flash_serial else self.serial
+        texts = ["spikeloom", "spikeloom board", *([serial] if serial else [])]
         found = {
             (Descriptor.DEVICE, 0): self._device(),
             (Descriptor.CONFIGURATION, 0): (
@@ -199,7 +215,11 @@ class UsbParameters:
             *_word(self.vendor),
             *_word(self.product),
             *_word(0x0100),  # version of the device
-            *(1, 2, 3 if self.serial else 0),  # texts: manufacturer, product, serial number
+            *(
+                1,
+                2,
+                SERIAL_INDEX if self.serial or self.flash_serial else 0,
+            ),  # texts: manufacturer, product, serial number
             1,  # configurations
         )
 
