@@ -158,7 +158,7 @@ def _words_of(program: Program) -> dict[str, tuple[int, int]]:
     """Return the weight words of each population in block RAM and in SDRAM."""
     placement = placement_of(program)
     parts = {part.name: part.population for part in program.assignment.parts.parts}
-    found = dict.fromkeys(parts.values(), (0, 0))
+    found: dict[str, tuple[int, int]] = dict.fromkeys(parts.values(), (0, 0))
     for tile in placement.held:
         if tile not in program.fabric.cores:
             continue

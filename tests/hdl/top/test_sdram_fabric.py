@@ -18,8 +18,10 @@ from spikeloom.host.protocols import DriverError
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import Feature
+from spikeloom.sim.host.messages import encode_spikes
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.sim.sdram.commands import SdramCommand
 from spikeloom.sim.sdram.phase import PinTiming
 
 WEIGHTS = CORE.memory("weights").number
@@ -100,15 +102,26 @@ def test_two_cores_share_an_sdram(request, sessions):
     parts = split(network, {})
     tile_of = {part.name: tile for part, tile in zip(parts.parts, (2, 1), strict=True)}
     program = place_assigned(Assignment(parts=parts, tile_of=tile_of), fabric)
-    board = Board(SdramLink(rng, fabric, stall=0.1), fabric)
+    link = SdramLink(rng, fabric, stall=0.1)
+    board = Board(link, fabric)
     board.load(program)
     images = [image for image in program.memories if image.memory == WEIGHTS]
     assert [image.tile for image in images] == [1, 2]
+    least = min(len(image.words) for image in images)
+    place = int(np.flatnonzero((images[0].words[:least] != images[1].words[:least]).any(axis=1))[0])
     for image in images:
-        assert (board.read_memory(image.tile, WEIGHTS, first=1, count=1) == image.words[1:2]).all()
-    assert (images[0].words[1] != images[1].words[1]).any()
+        found = board.read_memory(image.tile, WEIGHTS, first=place, count=1)
+        assert (found == image.words[place : place + 1]).all()
     rates = [check_run(board, network, random_spikes(rng, 3, 1, 6))]
     for _ in range(sessions - 1):
+        # A session that ends while the rows of its spikes are on their way.
+        before = link.device.counts[SdramCommand.READ]
+        link.send(encode_spikes(np.ones((1, 6), bool), program.input_axons))
+        for _ in range(50):
+            link.advance(10)
+            if link.device.counts[SdramCommand.READ] > before:
+                break
+        assert before < link.device.counts[SdramCommand.READ] < before + 6, "not all words of six rows have been read"
         board.reopen()
         board.load(dataclasses.replace(program, memories=()))
         rates.append(check_run(board, network, random_spikes(rng, 3, 1, 6)))
