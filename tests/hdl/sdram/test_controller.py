@@ -22,7 +22,7 @@ from spikeloom.hdl.sdram import controller as module
 from spikeloom.sim.sdram.chips import BOARDS
 from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, BURST, SdramCommand
 from spikeloom.sim.sdram.device import SdramDevice, SdramViolation
-from spikeloom.sim.sdram.parameters import SdramParameters
+from spikeloom.sim.sdram.parameters import STRIPE, SdramParameters
 
 # A refresh every microsecond meets every state of the controller in a short run.
 BUSY = dataclasses.replace(ULX3S, chip=quick(BOARDS["ulx3s"], refresh_interval=MICROSECOND))
@@ -97,9 +97,9 @@ def test_requests_of_many_rows(request):
 
 
 def reads(rng, parameters, row_bytes, rows):
-    """Rows in random banks, each at the beginning of a row of the chip."""
-    columns = 1 << parameters.column_bits
-    pages = [int(page) for page in rng.integers(1 << parameters.address_bits - parameters.column_bits, size=rows)]
+    """Rows in random banks, each at the beginning of a row of the chip, or of a stripe."""
+    columns = 1 << parameters.stripe_bits
+    pages = [int(page) for page in rng.integers(1 << parameters.address_bits - parameters.stripe_bits, size=rows)]
     return [Request(page * columns, row_bytes // parameters.burst_bytes) for page in pages]
 
 
@@ -110,7 +110,9 @@ def test_commands_are_sent_in_the_cycles_of_the_recurrence(request, parameters, 
     requests = reads(rng, parameters, row_bytes, 640 // row_bytes)
     run = run_controller(parameters, requests, rng)
     schedule = parameters.read_schedule(
-        (parameters.segments(request.address, 1)[0].bank, request.bursts) for request in requests
+        (segment.bank, segment.bursts)
+        for request in requests
+        for segment in parameters.segments(request.address, request.bursts)
     )
     activates, columns = run.of(SdramCommand.ACTIVATE), run.of(SdramCommand.READ)
     assert [cycle - activates[0] for cycle in activates] == [read.activate for read in schedule]
@@ -121,6 +123,17 @@ def test_commands_are_sent_in_the_cycles_of_the_recurrence(request, parameters, 
     assert run.device.counts[SdramCommand.REFRESH] == 8
     gaps = np.diff(columns)
     assert 0 < sum(gaps > BURST) < len(gaps)
+
+
+def test_consecutive_stripes_of_two_banks_are_read_without_a_pause(request):
+    """Rows that begin in the first bank, and a long one: the ACTIVATE of each stripe is hidden by the stripe before."""
+    rng = rng_of(request.node.name)
+    stripes = [(2 * int(page), count) for page, count in zip(rng.integers(1 << 16, size=12), [2, 4] * 6, strict=True)]
+    requests = [Request(page * STRIPE, count * STRIPE) for page, count in [*stripes, (6, 21)]]
+    run = run_controller(COLORLIGHT, requests, rng)
+    assert run.device.counts[SdramCommand.REFRESH] == 8
+    assert np.diff(run.of(SdramCommand.READ)).tolist() == [BURST] * (STRIPE * (6 * 2 + 6 * 4 + 21) - 1)
+    assert [pins.bank for _, pins in run.commands if pins.command == SdramCommand.ACTIVATE] == [0, 1] * 28 + [0]
 
 
 def check_bandwidth(rng, row_bytes, rows):

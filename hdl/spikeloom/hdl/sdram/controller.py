@@ -136,17 +136,15 @@ class SdramController(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
+        place = _place(p)
         segment = data.StructLayout(
             {
                 "valid": 1,
                 "active": 1,  # its row is open, or opens within `wait`
                 "wait": _bits(p.activate_to_column - 1),
                 "write": 1,
-                "column": p.column_bits,
-                "bank": p.chip.bank_bits,
-                "row": p.chip.row_bits,
-                "more": p.more_column_bits + p.more_row_bits,
-                "left": min(p.count_bits, p.column_bits),
+                **place,
+                "left": min(p.count_bits, p.stripe_bits),
             }
         )
         current, following = Signal(segment, name="current"), Signal(segment, name="following")
@@ -216,10 +214,7 @@ class SdramController(wiring.Component):
                 m.d.sync += current.wait.eq(following.wait - 1)
         with m.If(given.valid & (~following.valid | advance)):
             m.d.sync += [following.valid.eq(1), following.active.eq(0)]
-            m.d.sync += [
-                getattr(following, name).eq(getattr(given, name))
-                for name in ("write", "column", "bank", "row", "more", "left")
-            ]
+            m.d.sync += [getattr(following, name).eq(getattr(given, name)) for name in ("write", *place, "left")]
 
         self._send(m, current, following, column, finish, activate, late)
         self._refresh(m, current, following, column | activate, hold)
@@ -242,24 +237,14 @@ class SdramController(wiring.Component):
         return done
 
     def _split(self, m: Module, taken: Signal) -> data.View:
-        """Cut requests into segments at the ends of rows; return the segment that waits until ``taken``."""
+        """Cut requests into segments at the ends of rows or stripes; return the segment that waits until ``taken``."""
         p = self.parameters
         request = Signal(request_layout(p), name="request")
         valid = Signal(name="request_valid")
-        columns = p.column_bits
-        more = p.more_column_bits + p.more_row_bits
+        columns = p.stripe_bits
+        place = _place(p)
         offered = Signal(
-            data.StructLayout(
-                {
-                    "valid": 1,
-                    "write": 1,
-                    "column": columns,
-                    "bank": p.chip.bank_bits,
-                    "row": p.chip.row_bits,
-                    "more": more,
-                    "left": min(p.count_bits, columns),
-                }
-            ),
+            data.StructLayout({"valid": 1, "write": 1, **place, "left": min(p.count_bits, columns)}),
             name="offered",
         )
         queued = Signal(offered.shape(), name="queued")
@@ -273,7 +258,7 @@ class SdramController(wiring.Component):
             crosses.eq(end[columns:].any()),
             offered.valid.eq(valid),
             offered.write.eq(request.write),
-            Cat(offered.column, offered.bank, offered.row, offered.more).eq(request.address),
+            Cat(getattr(offered, name) for name in place).eq(request.address),
             offered.left.eq(Mux(crosses, ~start, request.count)),
             self.requests.ready.eq(~valid | (~queued.valid & ~crosses)),
         ]
@@ -314,7 +299,8 @@ class SdramController(wiring.Component):
         p, pins = self.parameters, self.pins
         # The column of a word. The bits that only larger chips have are the highest of the address, and of the column.
         # Pin 10 selects auto precharge, so an eleventh bit of the column is pin 11.
-        place = Cat(Const(0, BURST.bit_length() - 1), current.column, current.more[: p.more_column_bits])
+        parts = [current.column, *([current.upper] if "upper" in _place(p) else []), current.more[: p.more_column_bits]]
+        place = Cat(Const(0, BURST.bit_length() - 1), *parts)
         columns = Cat(place[:10], Const(0, max(0, 10 - len(place))), finish, place[10:])
 
         def row(of: data.View) -> Cat:
@@ -452,6 +438,18 @@ class SdramController(wiring.Component):
             room.eq(room - (column & ~write) + (self.words.valid & self.words.ready)),
             can_read.eq(room != 0),
         ]
+
+
+def _place(p: SdramParameters) -> dict[str, int]:
+    """The fields of an address from its lowest bit: name and width. ``upper`` is the column of a stripe."""
+    upper = p.column_bits - p.stripe_bits
+    return {
+        "column": p.stripe_bits,
+        "bank": p.chip.bank_bits,
+        **({"upper": upper} if upper else {}),
+        "row": p.chip.row_bits,
+        "more": p.more_column_bits + p.more_row_bits,
+    }
 
 
 def _bits(most: int) -> int:

@@ -3,13 +3,17 @@
 A request names consecutive bursts of `BURST` words. An address is divided as follows, from the lowest bit::
 
     column of a burst | bank | row | column and row bits that only some of a board's chips have
+    stripe | bank | rest of the column | row | ...                                                with two banks
 
-A request that runs past the end of a row therefore continues in the next bank, whose ACTIVATE is hidden. On a smaller
-chip the upper part of the address space repeats the lower part, by which the size is probed.
+A request that runs past the end of a row therefore continues in the next bank, whose ACTIVATE is hidden. With two
+banks, half of all weight rows would meet the bank of the row before; consecutive *stripes* of `STRIPE` bursts are in
+alternate banks there, so that long rows use both. On a smaller chip the upper part of the address space repeats the
+lower part, by which the size is probed.
 
-A request is cut into *segments* at the ends of rows. The controller holds two: READs or WRITEs are sent for the
-*current* one, one every `BURST` cycles, while the *next* one is activated in the cycles between. The last command of a
-segment closes its row (auto precharge). For a sequence of reads that never waits, with ``n`` bursts in segment ``i``::
+A request is cut into *segments* at the ends of rows or stripes. The controller holds two: READs or WRITEs are sent
+for the *current* one, one every `BURST` cycles, while the *next* one is activated in the cycles between. The last
+command of a segment closes its row (auto precharge). For a sequence of reads that never waits, with ``n`` bursts in
+segment ``i``::
 
     activate[i] >= last[i-2] + 1                             it becomes the next segment
     activate[i] >= last[j] + read_to_activate                j: the latest earlier segment in the bank
@@ -32,7 +36,11 @@ import numpy as np
 from spikeloom.sim.sdram.chips import SdramChip, SdramTiming
 from spikeloom.sim.sdram.commands import BURST
 
-__all__ = ["ScheduledRead", "SdramParameters", "Segment"]
+__all__ = ["STRIPE", "ScheduledRead", "SdramParameters", "Segment"]
+
+STRIPE = 4
+"""Bursts of a stripe on a chip with two banks: the fewest that are read in the time in which the other bank is closed
+and opened again, so that reads of whole stripes never wait."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,12 @@ class SdramParameters:
         return self.chip.column_bits - (BURST.bit_length() - 1)
 
     @property
+    def stripe_bits(self) -> int:
+        """Address bits below those of the bank: the column, or with two banks the burst within a stripe."""
+        stripe = STRIPE.bit_length() - 1
+        return min(stripe, self.column_bits) if self.chip.bank_bits == 1 else self.column_bits
+
+    @property
     def address_bits(self) -> int:
         """Width of an address in units of bursts, for the largest chip."""
         return self.least_address_bits + self.more_column_bits + self.more_row_bits
@@ -181,11 +195,14 @@ class SdramParameters:
     def segments(self, address: int, bursts: int) -> list[Segment]:
         """The segments of a request for ``bursts`` bursts from ``address`` on; both count bursts."""
         found = []
-        columns = 1 << self.column_bits
+        stripe = 1 << self.stripe_bits
+        stripes = 1 << self.column_bits - self.stripe_bits
         while bursts:
-            column, page = address % columns, address // columns
-            here = min(bursts, columns - column)
-            found.append(Segment(page % (1 << self.chip.bank_bits), page >> self.chip.bank_bits, column, here))
+            first, rest = address % stripe, address // stripe
+            rest, bank = divmod(rest, 1 << self.chip.bank_bits)
+            row, upper = divmod(rest, stripes)
+            here = min(bursts, stripe - first)
+            found.append(Segment(bank, row, upper * stripe + first, here))
             address, bursts = (address + here) % (1 << self.address_bits), bursts - here
         return found
 
@@ -221,7 +238,8 @@ class SdramParameters:
     def bandwidth_used(self, row_bytes: int, rng: np.random.Generator, rows: int = 4096) -> float:
         """Fraction of the raw bandwidth, 0 to 1, that reads of ``rows`` weight rows of ``row_bytes`` bytes achieve.
 
-        Each begins at the start of a row of the chip, in a random bank. The raw bandwidth is one word per cycle.
+        Each begins at the start of a row of the chip, in a random bank; with stripes the rows are random ones of a
+        matrix whose rows lie one behind the other. The raw bandwidth is one word per cycle.
 
         Raises
         ------
@@ -231,8 +249,13 @@ class SdramParameters:
         bursts, rest = divmod(row_bytes, self.burst_bytes)
         if rest or bursts < 1:
             raise ValueError(f"row_bytes must be a multiple of {self.burst_bytes}, not {row_bytes!r}")
-        banks = rng.integers(1 << self.chip.bank_bits, size=rows)
-        schedule = self.read_schedule((int(bank), bursts) for bank in banks)
+        if self.stripe_bits == self.column_bits:
+            starts = rng.integers(1 << self.chip.bank_bits, size=rows) << self.column_bits
+        else:
+            starts = rng.integers((1 << self.address_bits) // bursts, size=rows) * bursts
+        schedule = self.read_schedule(
+            (segment.bank, segment.bursts) for start in starts for segment in self.segments(int(start), bursts)
+        )
         cycles = schedule[-1].last + BURST - schedule[0].first
         refreshing = self.refresh_cycles / self.refresh_period
         return float(rows * bursts * BURST / cycles * (1 - refreshing))
