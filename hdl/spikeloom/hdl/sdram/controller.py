@@ -299,8 +299,8 @@ class SdramController(wiring.Component):
         p, pins = self.parameters, self.pins
         # The column of a word. The bits that only larger chips have are the highest of the address, and of the column.
         # Pin 10 selects auto precharge, so an eleventh bit of the column is pin 11.
-        parts = [current.column, *([current.upper] if "upper" in _place(p) else []), current.more[: p.more_column_bits]]
-        place = Cat(Const(0, BURST.bit_length() - 1), *parts)
+        upper = [current.upper] if "upper" in _place(p) else []
+        place = Cat(Const(0, BURST.bit_length() - 1), current.column, *upper, current.more[: p.more_column_bits])
         columns = Cat(place[:10], Const(0, max(0, 10 - len(place))), finish, place[10:])
 
         def row(of: data.View) -> Cat:
