@@ -133,7 +133,8 @@ def test_sums(request, changes):
 MUTATIONS = {
     "row of the weights": ("Mux(first[:low] > column, following", "Mux(first[:low] > column, first[low:]"),
     "row of the accumulators": (" + (group.target[:low] > column)", ""),
-    "rotation": ("source.eq(group.weight_address[:low] + number)", "source.eq(number)"),
+    "rotation": ("weights[column - (1 << place)]", "weights[column]"),
+    "rotation of another group": ("stages[ARRIVAL + place - 1]", "stages[ARRIVAL + place]"),
     "words beyond the group": ("group.valid & (number <= group.others)", "group.valid"),
     "touched: never": ("counts.eq(Mux(", "counts.eq(0 & Mux("),
     "touched: always": ("counts.eq(Mux(", "counts.eq(1 | Mux("),
