@@ -252,7 +252,7 @@ def test_the_cost_of_several_words_per_cycle():
         "sums in deep LUT RAM": 2 * 4 * 36,
         "columns": 4,
         "columns, bits of sums": 4 * 36,
-        "columns, bits of weights": 4 * 10,
+        "columns, bits of rotated weights": 2 * 4 * 10,  # in two stages
     }
 
 
@@ -402,7 +402,7 @@ def test_cost_is_the_size_of_each_part():
         "sums in deep LUT RAM": 4 * 22,
         "columns": 0,
         "columns, bits of sums": 0,
-        "columns, bits of weights": 0,
+        "columns, bits of rotated weights": 0,
         "states in LUT RAM": 118,
         "leaks by a factor": 3 * 26,
         "leaks by a shift": 0,

@@ -65,15 +65,15 @@ _GENERAL_HZ = {
     "LFE5U-12F": 108e6,
     "LFE5U-25F": 108e6,
     "LFE5U-45F": 75e6,
-    "LFE5U-85F": 90e6,
+    "LFE5U-85F": 81e6,
     "LFE5UM-45F": 75e6,
     "LFE5UM5G-45F": 132e6,
     "LFE5UM5G-85F": 132e6,
 }
 """Clock at which the general fabric meets timing: LFE5U at speed grade 6, LFE5UM5G at grade 8."""
 
-_FILLED_ULX3S_HZ = {85: 81e6}
-"""Clock at which a general fabric that fills the FPGA meets timing, by size."""
+_FILLED = ("LFE5U-12F", "LFE5U-25F", "LFE5U-85F")
+"""FPGAs of speed grade 6 whose clock has been measured with a general fabric that fills them."""
 
 _SDRAM_HZ = 110_000_000
 """Clock of SDRAM, which place and route reaches at speed grade 6."""
@@ -85,8 +85,8 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         title=f"Radiona ULX3S {size}F",
         device_name=f"LFE5U-{size}F",
         platform=platform,
-        pll_hz=_FILLED_ULX3S_HZ.get(size, _GENERAL_HZ[f"LFE5U-{size}F"]),
-        fills_device=size in _FILLED_ULX3S_HZ,
+        pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
+        fills_device=f"LFE5U-{size}F" in _FILLED,
         most_baud_rate=FT231X_BAUD,
         usb=UsbPins(where="the connector US2"),
         sdram=SdramPins(chip="ulx3s", clock_hz=_SDRAM_HZ, more_column_bits=1),
@@ -113,6 +113,7 @@ def _orangecrab(
         device_name=device_name,
         platform=platform,
         pll_hz=pll_hz or _GENERAL_HZ[device_name],
+        fills_device=pll_hz is None,
         serial=_FEATHER,
         usb=UsbPins(where="its USB connector"),
         flash_command=_ORANGECRAB_FLASH,
@@ -126,7 +127,7 @@ ECP5_BOARDS = (
     _ulx3s(85, ULX3S_85F_Platform),
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
-    # Its FPGA has speed grade 8.
+    # Its FPGA has speed grade 8, at which no fabric that fills it has been measured.
     _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
     BoardDescription(
         name="ecpix5-45",
@@ -156,6 +157,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-25F",
         platform=Colorlight_5A75B_R70Platform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        fills_device=True,
         line="the pads of the LED and of connector J19",
         ethernet=_ethernet(rx_delay_s=2e-9),  # the first of two
         # Two chips side by side, with two banks. Select, clock enable and byte masks are tied.
@@ -168,6 +170,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-25F",
         platform=ICESugarProPlatform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        fills_device=True,
         sdram=SdramPins(chip="icesugar-pro", clock_hz=_SDRAM_HZ),
         flash_command=("icesprog", "{bitstream}"),
     ),
@@ -177,6 +180,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-25F",
         platform=IcepiZero1_3Platform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        fills_device=True,
         usb=UsbPins(where="the first of its two USB connectors"),
         sdram=SdramPins(chip="icepi-zero", clock_hz=_SDRAM_HZ),
         flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),

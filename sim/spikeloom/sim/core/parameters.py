@@ -386,9 +386,10 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     def cost(self) -> dict[str, float]:
         """Logic: the sizes of the parts of a lane and of the features, and a constant for the core itself."""
         v, sums = self.lanes * self.v_width, self.lanes * self.accumulator_width
-        # Sums, and bits of weights, per cycle of a core that adds several words; none otherwise.
-        columns = self.words_per_cycle
-        wide_sums, rotated = (columns * width * (columns > 1) for width in (sums, self.lanes * self.weight_width))
+        # Of a core that adds several words per cycle: bits of sums, and of weights in each stage of their rotation.
+        columns, stages = self.words_per_cycle, self.words_per_cycle.bit_length() - 1
+        wide_sums = sums * columns * (columns > 1)
+        rotated = self.lanes * self.weight_width * columns * stages
         leaks = leaks_of(self)
         shifts = 0 if self.multiplier else leaks * len(self.shifts)
         in_lut_ram = self.accumulator_memory == "distributed"
@@ -405,7 +406,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             "sums in deep LUT RAM": sums * columns * deep * in_lut_ram,
             "columns": columns if columns > 1 else 0,
             "columns, bits of sums": wide_sums,
-            "columns, bits of weights": rotated,
+            "columns, bits of rotated weights": rotated,
             "states in LUT RAM": self.lanes * self.state_layout.width * (self.state_memory == "distributed"),
             "leaks by a shift": v * min(shifts, leaks),
             "leaks by more shifts": v * max(0, shifts - leaks),
