@@ -14,11 +14,12 @@ from spikeloom.boards.qor.boards import (
     MEASURED,
     BoardQuality,
     BoardSubject,
+    MeasuredBoard,
     board_changes,
-    board_file_name,
     board_status,
     kept_quality,
 )
+from spikeloom.boards.qor.figures import Measured
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.fabric.fabric import FabricConfig
 
@@ -52,31 +53,32 @@ def test_a_kept_board_must_be_whole():
             BoardQuality.from_json(text)
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_every_measured_board_is_kept_with_the_clock_of_its_description(name):
-    board = BOARDS[name]
-    kept = kept_quality(name)
+@pytest.mark.parametrize("measured", MEASURED, ids=lambda measured: measured.title)
+def test_every_measured_board_is_kept_with_the_clock_of_its_description(measured):
+    board = measured.description()
+    kept = kept_quality(measured.name, measured.link)
     assert kept is not None
     assert kept.clock_mhz == round(board.clock_hz / 1e6, 3) <= kept.fmax_mhz
-    assert len(kept.seeds) == (5 if kept.netlist else 1)
+    assert len(kept.seeds) == (measured.seeds if kept.netlist else 1)
+    assert all(kept.clocks[clock] >= mhz for clock, mhz in kept.constraints.items())
     fabric = board.buildable_fabric()
     assert (kept.neurons, kept.synapses) == (fabric.neurons, fabric.synapses)
     assert board_status(board) == f"built, Fmax {kept.fmax_mhz:.1f} MHz"
 
 
 def test_status_of_other_boards():
-    assert kept_quality("icestick") is None
+    assert kept_quality("icestick") is kept_quality("icebreaker", "usb") is None
     assert board_status(BOARDS["icestick"]) == BOARDS["icestick"].obstacle
     assert board_status(BOARDS["ulx3s-45f"]) == "not built here yet"
     kept = {path.name for path in Path("qor").glob("board-*.json")}
-    assert kept == {board_file_name(name) for name in MEASURED}
+    assert kept == {measured.file_name for measured in MEASURED}
 
 
 def test_a_board_is_measured_as_it_is_built(monkeypatch, tmp_path):
     """The netlist contains the identity of the bitstream; its hash does not depend on it."""
     for name in ("icebreaker", "icesugar"):  # with a fabric that takes less time than the general one
         monkeypatch.setitem(BOARDS, name, dataclasses.replace(BOARDS[name], fabric=FabricConfig(core=LEAN)))
-    subject, said = BoardSubject("icebreaker"), []
+    subject, said = BoardSubject(MeasuredBoard("icebreaker")), []
 
     def synthesise(steps):
         said.append("synthesis")
@@ -94,7 +96,11 @@ def test_a_board_is_measured_as_it_is_built(monkeypatch, tmp_path):
     identity = board_identity(BOARDS["icebreaker"])
     assert (tmp_path / "top.il").read_text() == board_plan(BOARDS["icebreaker"], identity).files["top.il"]
     netlist = subject.netlist()
-    assert netlist == BoardSubject("icebreaker").netlist() != BoardSubject("icesugar").netlist()
+    assert (
+        netlist
+        == BoardSubject(MeasuredBoard("icebreaker")).netlist()
+        != BoardSubject(MeasuredBoard("icesugar")).netlist()
+    )
     figures = subject.figures({seed: subject.route(tmp_path, seed) for seed in (3, 1, 2)}, netlist, "1b" * 20)
     assert figures.seeds == {"1": 28.0, "2": 29.0, "3": 30.0}
     assert (figures.fmax_mhz, figures.clocks, figures.lut) == (29.0, {"clk": 29.0}, 2)
@@ -103,3 +109,22 @@ def test_a_board_is_measured_as_it_is_built(monkeypatch, tmp_path):
     assert subject.wrong(None, figures) == []
     slow = dataclasses.replace(figures, seeds={"1": 26.9})
     assert subject.wrong(None, slow) == ["board icebreaker: the median of the seeds must reach 27 MHz, not 26.9 MHz"]
+
+
+def test_another_link_is_another_subject_with_clocks_of_its_own():
+    """Fmax is that of the fabric, wherever its clock stands in the list; the other clocks have bounds, too."""
+    subject = BoardSubject(MeasuredBoard("orangecrab-85f", "usb"))
+    assert (subject.title, subject.file_name) == ("board orangecrab-85f usb", "board-orangecrab-85f-usb.json")
+    assert MeasuredBoard("orangecrab-85f").file_name == "board-orangecrab-85f.json"
+    constraints = {"usb": 60.0, "clk": 117.0, "bits": 12.0}
+    used = {"lut": 1, "ff": 1, "ram": 1, "dsp": 1, "seconds": 1.0, "constraints": constraints}
+    measured = {
+        1: Measured(clocks={"usb": 59.0, "clk": 120.0, "bits": 90.0}, **used),
+        2: Measured(clocks={"usb": 58.5, "clk": 118.0, "bits": 80.0}, **used),
+        3: Measured(clocks={"usb": 64.0, "clk": 117.5, "bits": 70.0}, **used),
+    }
+    figures = subject.figures(measured, "0a" * 16, "1b" * 20)
+    assert (figures.fmax_mhz, figures.clocks) == (118.0, {"usb": 59.0, "clk": 118.0, "bits": 80.0})
+    assert subject.read(figures.to_json()) == figures
+    assert subject.wrong(None, figures) == ["board orangecrab-85f usb: the median of usb must reach 60 MHz, not 59 MHz"]
+    assert board_status(BOARDS["ulx3s-45f"].with_link("usb")) == "not built here yet"

@@ -8,6 +8,7 @@ from harness.quality import COUNTER, QUALITY
 
 import spikeloom.boards.qor.__main__ as command
 from spikeloom.boards.qor.__main__ import main
+from spikeloom.boards.qor.boards import MeasuredBoard
 from spikeloom.boards.qor.campaign import DirtyError
 from spikeloom.boards.qor.figures import Measured
 from spikeloom.boards.qor.measure import ICE40_UP5K, BlockSubject
@@ -102,7 +103,7 @@ def test_no_commit_no_file(run, monkeypatch, capsys):
 
 def test_some_can_be_chosen(run, monkeypatch, capsys):
     monkeypatch.setattr(command, "BLOCKS", (COUNTER, dataclasses.replace(COUNTER, device=ICE40_UP5K)))
-    monkeypatch.setattr(command, "MEASURED", ("icebreaker",))
+    monkeypatch.setattr(command, "MEASURED", (MeasuredBoard("icebreaker"),))
     assert run("--only", "8-bits-ecp5") == 0
     assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
     assert run("--check", "--only", "counter") == 1

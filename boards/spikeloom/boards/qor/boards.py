@@ -1,12 +1,12 @@
 """Quality of results of whole boards: how large and how fast the general fabric of each is, kept in ``qor/``.
 
-`MEASURED` are the boards that are built; ``make qor`` measures them after the blocks, shows the change, and fails where
-the median of the seeds misses the board's clock or has become worse by more than the tolerance.
+`MEASURED` are the boards that are built, each with one of its links; ``make qor`` measures them after the blocks, shows
+the change, and fails where the median of the seeds misses a clock or has become worse by more than the tolerance.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,26 +21,62 @@ __all__ = [
     "MEASURED",
     "BoardQuality",
     "BoardSubject",
+    "MeasuredBoard",
     "board_changes",
-    "board_file_name",
     "board_status",
     "kept_quality",
 ]
 
+
+@dataclass(frozen=True)
+class MeasuredBoard:
+    """A board that is built, with its default link or another one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the board.
+    link : str
+        Name of the link, such as ``"usb"``; empty: the default one.
+    seeds : int
+        Number of seeds: three if one takes over ten minutes.
+    """
+
+    name: str
+    link: str = ""
+    seeds: int = SEEDS
+
+    @property
+    def title(self) -> str:
+        """Name of the board and, if it is not the default one, of the link."""
+        return f"{self.name} {self.link}".rstrip()
+
+    @property
+    def file_name(self) -> str:
+        """Name of the kept file."""
+        return f"board-{self.title.replace(' ', '-')}.json"
+
+    def description(self) -> BoardDescription:
+        """Return the board with this link."""
+        return find_board(self.name).with_link(self.link or None)
+
+
 MEASURED = (
-    "icebreaker",
-    "icesugar",
-    "upduino-v3",
-    "hx8k-b-evn",
-    "tinyfpga-bx",
-    "ulx3s-12f",
-    "colorlight-5a75b",
-    "icesugar-pro",
-    "ulx3s-85f",
-    "orangecrab-85f",
-    "ecpix5-85",
-    "tang-nano-9k",
-    "tang-primer-20k",
+    MeasuredBoard("icebreaker"),
+    MeasuredBoard("icesugar"),
+    MeasuredBoard("upduino-v3"),
+    MeasuredBoard("hx8k-b-evn"),
+    MeasuredBoard("tinyfpga-bx"),
+    MeasuredBoard("ulx3s-12f"),
+    MeasuredBoard("colorlight-5a75b"),
+    MeasuredBoard("icesugar-pro"),
+    MeasuredBoard("ulx3s-85f", seeds=3),
+    MeasuredBoard("orangecrab-85f"),
+    MeasuredBoard("orangecrab-85f", "usb"),
+    MeasuredBoard("ecpix5-85"),
+    MeasuredBoard("ecpix5-85", "udp"),
+    MeasuredBoard("tang-nano-9k"),
+    MeasuredBoard("tang-primer-20k"),
 )
 
 SIZE_TOLERANCE = 0.05
@@ -53,8 +89,8 @@ FMAX_TOLERANCE = 0.10
 class BoardQuality(Figures):
     """Size, capacity and speed of the general fabric of a board.
 
-    ``clock_mhz`` is the clock of the board's description, which place and route aims at; ``clocks`` has the median Fmax
-    of each clock in MHz.
+    ``clock_mhz`` is the clock of the board's description, which place and route aims at; ``seeds`` and the Fmax are of
+    this clock. ``clocks`` has the median Fmax of each clock in MHz, and ``constraints`` what each must reach.
     """
 
     kind: ClassVar = "board"
@@ -62,17 +98,18 @@ class BoardQuality(Figures):
     clocks: dict[str, float]
     neurons: int
     synapses: int
+    constraints: dict[str, float] = field(default_factory=dict)
 
 
 class BoardSubject:
     """The general fabric of a board, to be measured (`spikeloom.boards.qor.campaign.Subject`)."""
 
-    def __init__(self, name: str):
-        self.name = name
-        self.title = f"board {name}"
-        self.file_name = board_file_name(name)
-        self.seeds = SEEDS
-        self._board = find_board(name)
+    def __init__(self, measured: MeasuredBoard):
+        self.title = f"board {measured.title}"
+        self.file_name = measured.file_name
+        self.seeds = measured.seeds
+        self._measured = measured
+        self._board = measured.description()
         self._steps: BuildSteps | None = None
 
     def read(self, text: str) -> BoardQuality:
@@ -106,6 +143,7 @@ class BoardSubject:
         return Measured(
             **{name: routed.resources[name].used for name in RESOURCES},
             clocks={clock.name: clock.achieved_mhz for clock in routed.clocks},
+            constraints={clock.name: clock.constraint_mhz for clock in routed.clocks},
             seconds=round(time.monotonic() - begin, 1),
         )
 
@@ -117,11 +155,13 @@ class BoardSubject:
     def figures(self, measured: dict[int, Measured], netlist: str, commit: str) -> BoardQuality:
         """Return the figures to be kept."""
         fabric, clock_mhz = self._board.buildable_fabric(), round(self._board.clock_hz / 1e6, 3)
-        names = next(iter(measured.values())).clocks
+        first = next(iter(measured.values()))
+        fabric_clock = min(first.clocks, key=lambda name: abs(first.constraints.get(name, clock_mhz) - clock_mhz))
         return BoardQuality(
             **resources_of(measured),
-            seeds={str(seed): next(iter(one.clocks.values())) for seed, one in sorted(measured.items())},
-            clocks={name: median((one.clocks[name] for one in measured.values()), 2) for name in names},
+            seeds={str(seed): one.clocks[fabric_clock] for seed, one in sorted(measured.items())},
+            clocks={name: median((one.clocks[name] for one in measured.values()), 2) for name in first.clocks},
+            constraints=first.constraints,
             tools=self.tools(),
             netlist=netlist,
             commit=commit,
@@ -132,17 +172,12 @@ class BoardSubject:
 
     def wrong(self, kept: BoardQuality | None, quality: BoardQuality) -> list[str]:
         """Return one sentence for each problem with the figures, compared with those that were kept."""
-        return board_changes(self.name, quality if kept is None else kept, quality)
+        return board_changes(self._measured.title, quality if kept is None else kept, quality)
 
 
-def board_file_name(name: str) -> str:
-    """Return the name of the kept file of a board."""
-    return f"board-{name}.json"
-
-
-def kept_quality(name: str) -> BoardQuality | None:
-    """Return the kept figures of a board, from a checkout or an installed wheel; None if there are none."""
-    path = kept_folder() / board_file_name(name)
+def kept_quality(name: str, link: str = "") -> BoardQuality | None:
+    """Return the kept figures of a board with a link, from a checkout or an installed wheel; None if there are none."""
+    path = kept_folder() / MeasuredBoard(name, link).file_name
     return BoardQuality.from_json(path.read_text()) if path.is_file() else None
 
 
@@ -150,7 +185,8 @@ def board_status(board: BoardDescription) -> str:
     """Return whether a bitstream can be built, with its Fmax, or the reason why there is none."""
     if board.obstacle:
         return board.obstacle
-    kept = kept_quality(board.name)
+    link = "" if board.link_kind is board.links[0] else board.link_kind.option
+    kept = kept_quality(board.name, link)
     return "not built here yet" if kept is None else f"built, Fmax {kept.fmax_mhz:.1f} MHz"
 
 
@@ -162,6 +198,11 @@ def board_changes(name: str, kept: BoardQuality, quality: BoardQuality) -> list[
         worse.append(
             f"board {name}: the median of the seeds must reach {quality.clock_mhz:g} MHz, not {quality.fmax_mhz:g} MHz"
         )
+    worse += [
+        f"board {name}: the median of {clock} must reach {quality.constraints[clock]:g} MHz, not {reached:g} MHz"
+        for clock, reached in quality.clocks.items()
+        if reached < quality.constraints.get(clock, 0) and reached != quality.fmax_mhz
+    ]
     if quality.clock_mhz < kept.clock_mhz:
         worse.append(f"board {name}: clock_mhz has fallen from {kept.clock_mhz:g} to {quality.clock_mhz:g}")
     for resource in ("lut", "ff", "ram", "dsp"):

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,7 +29,8 @@ RESOURCES = ("lut", "ff", "ram", "dsp")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Result of one seed: resources, Fmax of each clock, and the wall time of place and route in seconds."""
+    """Result of one seed: resources, Fmax and constraint of each clock in MHz, and the wall time of place and route in
+    seconds. Blocks have the same constraint for all clocks, and do not repeat it here."""
 
     lut: int
     ff: int
@@ -37,6 +38,7 @@ class Measured:
     dsp: int
     clocks: dict[str, float]
     seconds: float
+    constraints: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of a stored seed."""
@@ -109,7 +111,7 @@ class Figures:
     def from_json(cls, text: str) -> Self:
         """Parse a kept file. Raises ``ValueError`` if it is not one, or contradicts itself."""
         fields = dataclasses.fields(cls)
-        needed = ", ".join(field.name for field in fields if field.default is dataclasses.MISSING)
+        needed = ", ".join(one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING)
         try:
             content: dict[str, Any] = json_from(text, "it")
             # In a file of the older form, one board has one seed.

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spikeloom.boards.qor.blocks import ATTENTION_SHAPES, ATTENTION_STEPS, attention_block
-from spikeloom.boards.qor.boards import MEASURED, BoardQuality, board_file_name
+from spikeloom.boards.qor.boards import MEASURED, BoardQuality
 from spikeloom.boards.qor.figures import Figures
 from spikeloom.boards.qor.measure import FOLDER, Quality
-from spikeloom.boards.targets.registry import find_board
 
 __all__ = ["PAGES", "TABLES", "fmax", "main", "with_tables"]
 
@@ -59,12 +58,14 @@ def _block(folder: Path, name: str) -> Quality:
 
 def _boards(folder: Path) -> str:
     rows: list[list[object]] = []
-    for name in MEASURED:
-        kept = BoardQuality.from_json((folder / board_file_name(name)).read_text())
+    for measured in MEASURED:
+        board = measured.description()
+        kept = BoardQuality.from_json((folder / measured.file_name).read_text())
         counts = [f"{kept.lut:,}", f"{kept.ff:,}", kept.ram, kept.dsp]
         held = [f"{kept.neurons:,}", f"{kept.synapses:,}"]
-        rows.append([name, find_board(name).device_name, *counts, f"{kept.clock_mhz:g} MHz", fmax(kept), *held])
-    return _table("board | device | LUT | FF | RAM | DSP | clock | Fmax | neurons | synapses", rows)
+        named = [board.name, board.link_kind.option, board.device_name]
+        rows.append([*named, *counts, f"{kept.clock_mhz:g} MHz", fmax(kept), *held])
+    return _table("board | link | device | LUT | FF | RAM | DSP | clock | Fmax | neurons | synapses", rows)
 
 
 def _blocks(folder: Path) -> str:
