@@ -247,6 +247,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-12F",
         platform=CynthionPlatform,
         pll_hz=_GENERAL_HZ["LFE5U-12F"],
+        fills_device=True,
         # The debug controller has the port CONTROL, with the serial line and the loader. TARGET C shares its lines with
         # TARGET A.
         usb=UlpiPins(where="its port AUX", drives_clock=True, registers=CYNTHION_PHY_REGISTERS),
