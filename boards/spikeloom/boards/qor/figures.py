@@ -30,7 +30,7 @@ RESOURCES = ("lut", "ff", "ram", "dsp")
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """Result of one seed: resources, Fmax and constraint of each clock in MHz, and the wall time of place and route in
-    seconds. Blocks have the same constraint for all clocks, and do not repeat it here."""
+    seconds."""
 
     lut: int
     ff: int

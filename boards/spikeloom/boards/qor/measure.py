@@ -203,6 +203,7 @@ class BlockSubject:
         return Measured(
             **{name: resources[name].used for name in RESOURCES},
             clocks={clock.name: clock.achieved_mhz for clock in found},
+            constraints={clock.name: clock.constraint_mhz for clock in found},
             seconds=round(seconds, 1),
         )
 
