@@ -83,7 +83,7 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         ("hdl/spikeloom/hdl/host/encoder.py", line, f"'{dropped}' becomes '*()'", 0): (
             "it is 0: an image ends with the tick of a step, which sets both to 0"
         )
-        for line in ("m.d.sync += [issuing.eq(1), pixel.eq(0), step.eq(0), at_tick.eq(0)]",)
+        for line in ("m.d.sync += [issuing.eq(1), pixel.eq(0), at_tick.eq(0)]",)
         for dropped in ("pixel.eq(0)", "at_tick.eq(0)")
     },
     (

@@ -29,4 +29,4 @@ def test_without_a_build_the_remedy_is_named(capsys):
 
 
 def test_an_unknown_board(capsys):
-    assert sentence(capsys, "flash", "nothing") == "Board must be one that 'spikeloom boards' lists, not 'nothing'"
+    assert sentence(capsys, "flash", "zzz") == "Board must be one that 'spikeloom boards' lists, not 'zzz'"

@@ -17,7 +17,7 @@ from spikeloom.sim.sdram.phase import PhaseEye
 def test_info_lists_versions_and_fabrics(capsys):
     main(["info"])
     text = capsys.readouterr().out
-    assert all(name in text for name in (*FABRICS, "amaranth", "boards: 41"))
+    assert all(name in text for name in (*FABRICS, "amaranth", "boards: 42"))
     assert f"protocol version of the host link: {PROTOCOL_VERSION}" in text
 
 
@@ -26,7 +26,7 @@ def test_info_as_json(capsys):
     content = json.loads(capsys.readouterr().out)
     assert content["format"] == 1
     assert content["protocol_version"] == PROTOCOL_VERSION
-    assert content["boards"] == 41
+    assert content["boards"] == 42
     assert content["fabrics"]["small"]["lanes"] == 1
     assert content["packages"]["numpy"]
 

@@ -50,7 +50,14 @@ class WideAccumulator(wiring.Component):
     -------
     word : word_layout(parameters), in
         The first word of the group to add, with the number of others; accepted in every cycle.
-    busy, sweep, bank, address, current, current_valid, clear, clear_address, load
+    busy : Signal(2), out
+    sweep, bank : Signal, in
+    address : Signal(bits_for(words)), in
+    current : ArrayLayout(signed(accumulator_width), lanes), out
+    current_valid : Signal, out
+    clear : Signal, in
+    clear_address : Signal(bits_for(words)), in
+    load : LoadPort, in
         As for `spikeloom.hdl.core.accumulate.Accumulator`. ``clear`` marks the words of all columns that have the same
         address in their column.
     """
